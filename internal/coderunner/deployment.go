@@ -1,0 +1,86 @@
+package coderunner
+
+import "time"
+
+// DeploymentStatus is where a deployment stands.
+//
+//	PENDING ──> PROVISIONING ──> BUILDING ──> RUNNING ──> STOPPED ──> RUNNING
+//	   └────────────┴────────────────┴──────────┴──> FAILED
+//	any but DESTROYED ──> DESTROYED
+type DeploymentStatus string
+
+const (
+	Pending      DeploymentStatus = "PENDING"
+	Provisioning DeploymentStatus = "PROVISIONING"
+	Building     DeploymentStatus = "BUILDING"
+	Running      DeploymentStatus = "RUNNING"
+	Stopped      DeploymentStatus = "STOPPED"
+	Failed       DeploymentStatus = "FAILED"
+	Destroyed    DeploymentStatus = "DESTROYED"
+)
+
+var deploymentTransitions = map[DeploymentStatus][]DeploymentStatus{
+	Pending:      {Provisioning, Failed, Stopped, Destroyed},
+	Provisioning: {Building, Failed, Stopped, Destroyed},
+	Building:     {Running, Failed, Stopped, Destroyed},
+	Running:      {Stopped, Failed, Destroyed},
+	Stopped:      {Running, Failed, Destroyed},
+	Failed:       {Running, Stopped, Destroyed},
+	Destroyed:    {},
+}
+
+// String returns the status as it is stored and shown.
+func (s DeploymentStatus) String() string { return string(s) }
+
+// CanBecome reports whether a deployment in status s may move to next. Staying
+// where it is counts as legal, so that a repeated step does no harm.
+func (s DeploymentStatus) CanBecome(next DeploymentStatus) bool {
+	if s == next {
+		return true
+	}
+	for _, t := range deploymentTransitions[s] {
+		if t == next {
+			return true
+		}
+	}
+	return false
+}
+
+// Deployment is one attempt to run one bundle of one project.
+type Deployment struct {
+	ID           string
+	ProjectID    string
+	BundleID     string
+	Number       int // 1, 2, 3 … within the project
+	Status       DeploymentStatus
+	RuntimeType  string // "nodejs", …
+	Plan         Plan   // as confirmed; never changes
+	AppSandboxID string // provider's sandbox name, "" while none exists
+	DBSandboxID  string
+	PublicURL    string // set while its route is live
+	Failure      *Failure
+	ObservedAt   *time.Time // when the provider was last asked about its sandbox
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+}
+
+// Blame says whose fault a failure is.
+type Blame string
+
+const (
+	Theirs Blame = "user"     // the deployed code or its settings
+	Ours   Blame = "platform" // CodeRunner or the machine
+)
+
+// Failure is why a run or step ended badly, told to the user.
+type Failure struct {
+	ID       string   `json:"id"` // stable, e.g. "start.exited"; see docs/ARCHITECTURE.md
+	Blame    Blame    `json:"blame"`
+	Title    string   `json:"title"`  // what happened, one sentence
+	Detail   string   `json:"detail"` // what was looked for and found
+	Next     string   `json:"next"`   // the smallest thing to do about it
+	ExitCode *int     `json:"exit_code,omitempty"`
+	Lines    []string `json:"lines,omitempty"` // the last lines the program printed
+}
+
+func (f *Failure) Error() string { return f.Title }

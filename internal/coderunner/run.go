@@ -1,0 +1,125 @@
+package coderunner
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// RunState is where one execution of a playbook stands.
+//
+//	QUEUED ──> RUNNING ──> SUCCEEDED | FAILED
+//	   │          └──> CANCELLING ──> CANCELLED
+//	   └──> CANCELLED
+type RunState string
+
+const (
+	RunQueued     RunState = "QUEUED"
+	RunRunning    RunState = "RUNNING"
+	RunCancelling RunState = "CANCELLING"
+	RunSucceeded  RunState = "SUCCEEDED"
+	RunFailed     RunState = "FAILED"
+	RunCancelled  RunState = "CANCELLED"
+)
+
+// String returns the state as it is stored and shown.
+func (s RunState) String() string { return string(s) }
+
+// Ended reports whether nothing more will happen to the run.
+func (s RunState) Ended() bool {
+	return s == RunSucceeded || s == RunFailed || s == RunCancelled
+}
+
+// Run is one execution of a playbook; it owns its steps and its log.
+type Run struct {
+	ID                string
+	ProjectID         string
+	DeploymentID      string // "" for playbooks about the project as a whole
+	Playbook          string // "deploy", "destroy", …
+	State             RunState
+	Owner             string // the process that holds the lease
+	Epoch             int64  // grows by one at each claim; every write of the owner carries it
+	LeaseExpiresAt    *time.Time
+	CancelRequestedAt *time.Time
+	Failure           *Failure
+	CreatedAt         time.Time
+	StartedAt         *time.Time
+	FinishedAt        *time.Time
+}
+
+// StepState is where one step of a run stands.
+//
+//	PENDING ──> RUNNING ──> DONE | FAILED (theirs) | ERRORED (ours) | CANCELLED
+//	   └──> SKIPPED (the run ended before its turn)
+type StepState string
+
+const (
+	StepPending   StepState = "PENDING"
+	StepRunning   StepState = "RUNNING"
+	StepDone      StepState = "DONE"
+	StepFailed    StepState = "FAILED"
+	StepErrored   StepState = "ERRORED"
+	StepCancelled StepState = "CANCELLED"
+	StepSkipped   StepState = "SKIPPED"
+)
+
+// String returns the state as it is stored and shown.
+func (s StepState) String() string { return string(s) }
+
+// Step is one idempotent action of a run.
+type Step struct {
+	RunID      string
+	Position   int      // 0, 1, 2 … in the order shown
+	Name       string   // stable, e.g. "install"
+	Title      string   // "Install dependencies"
+	After      []string // names of the steps that must be done before it
+	State      StepState
+	Attempts   int
+	StartedAt  *time.Time
+	FinishedAt *time.Time
+	Output     json.RawMessage // what the step leaves for later ones; never a secret
+	Error      string
+}
+
+// Stream says where a log line came from.
+type Stream string
+
+const (
+	Stdout Stream = "stdout"
+	Stderr Stream = "stderr"
+	System Stream = "system" // said by CodeRunner itself
+)
+
+// LogLine is one line of a run's log. Text is valid UTF-8, redacted, without its
+// newline, and may carry ANSI colour sequences (SGR) and no other control bytes.
+type LogLine struct {
+	RunID  string
+	Seq    int64 // 1, 2, 3 … without gaps within the run
+	At     time.Time
+	Stream Stream
+	Step   string // the step's name
+	Text   string
+}
+
+// Route maps a host name to a port of a sandbox. It moves only after the new
+// sandbox answered.
+type Route struct {
+	Host         string
+	ProjectID    string
+	DeploymentID string
+	SandboxID    string
+	Target       string // host:port that the edge dials
+	UpdatedAt    time.Time
+}
+
+// SandboxRecord is what we believe about one sandbox of a provider.
+type SandboxRecord struct {
+	ID           string // the provider's sandbox name
+	Provider     string
+	ProjectID    string
+	DeploymentID string // "" for a database's
+	DatabaseID   string // "" for an app's
+	Appliance    string
+	State        string
+	ObservedAt   *time.Time
+	CreatedAt    time.Time
+}
