@@ -53,7 +53,7 @@ UPDATE databases SET sandbox_id = @sandbox_id, connection = @connection WHERE id
 -- name: DeleteProjectDatabases :exec
 DELETE FROM databases WHERE project_id = $1;
 
--- name: UpsertRoute :exec
+-- name: UpsertRoute :execrows
 INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target
 WHERE routes.project_id = excluded.project_id;
@@ -83,3 +83,9 @@ SELECT * FROM sandboxes WHERE project_id = $1 ORDER BY created_at;
 
 -- name: Sandboxes :many
 SELECT * FROM sandboxes WHERE provider = $1 ORDER BY id;
+
+-- name: ClearProjectURL :exec
+UPDATE deployments SET public_url = NULL WHERE project_id = $1;
+
+-- name: NotifyRoutes :exec
+SELECT pg_notify('routes', '');

@@ -11,7 +11,7 @@ SELECT * FROM projects WHERE id = $1;
 SELECT sqlc.embed(p),
     coalesce(d.id::text, '')::text AS deployment_id, coalesce(d.number, 0)::int AS deployment_number,
     coalesce(d.status::text, '')::text AS deployment_status, coalesce(d.runtime_type, '')::text AS runtime_type,
-    d.observed_at AS deployment_observed_at, d.updated_at AS deployment_updated_at,
+    d.observed_at AS deployment_observed_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
     coalesce(l.public_url, '')::text AS public_url,
     coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state
 FROM projects p

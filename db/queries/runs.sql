@@ -75,7 +75,7 @@ WITH lease AS (
     SELECT id FROM runs WHERE runs.id = @run_id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING')
 ), added AS (
     INSERT INTO run_log_lines (run_id, seq, at, stream, step, text)
-    SELECT lease.id, @first_seq::bigint + line.n - 1, line.at, line.stream, line.step, line.text
+    SELECT lease.id, line.n - 1 + sqlc.arg('first_seq')::bigint, line.at, line.stream, line.step, line.text
     FROM lease, (SELECT generate_subscripts(@at::timestamptz[], 1) AS n, unnest(@at::timestamptz[]) AS at, unnest(@stream::text[]) AS stream,
         unnest(@step::text[]) AS step, unnest(@text::text[]) AS text) AS line
     RETURNING 1

@@ -12,18 +12,34 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
+const clearProjectURL = `-- name: ClearProjectURL :exec
+UPDATE deployments SET public_url = NULL WHERE project_id = $1
+`
+
+func (q *Queries) ClearProjectURL(ctx context.Context, projectID string) error {
+	_, err := q.db.Exec(ctx, clearProjectURL, projectID)
+	return err
+}
+
 const createDeployment = `-- name: CreateDeployment :one
 INSERT INTO deployments (project_id, bundle_id, number, plan, runtime_type)
 SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4 FROM deployments WHERE project_id = $1
 RETURNING id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at
 `
 
-func (q *Queries) CreateDeployment(ctx context.Context, projectID string, bundleID *string, plan coderunner.Plan, runtimeType string) (Deployment, error) {
+type CreateDeploymentParams struct {
+	ProjectID   string
+	BundleID    *string
+	Plan        coderunner.Plan
+	RuntimeType string
+}
+
+func (q *Queries) CreateDeployment(ctx context.Context, arg CreateDeploymentParams) (Deployment, error) {
 	row := q.db.QueryRow(ctx, createDeployment,
-		projectID,
-		bundleID,
-		plan,
-		runtimeType,
+		arg.ProjectID,
+		arg.BundleID,
+		arg.Plan,
+		arg.RuntimeType,
 	)
 	var i Deployment
 	err := row.Scan(
@@ -172,6 +188,15 @@ func (q *Queries) MoveProjectURL(ctx context.Context, projectID string, iD strin
 	return err
 }
 
+const notifyRoutes = `-- name: NotifyRoutes :exec
+SELECT pg_notify('routes', '')
+`
+
+func (q *Queries) NotifyRoutes(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, notifyRoutes)
+	return err
+}
+
 const observeDeployment = `-- name: ObserveDeployment :exec
 UPDATE deployments SET observed_at = now() WHERE app_sandbox_id = $1
 `
@@ -229,12 +254,19 @@ SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_
 WHERE d.project_id = $1 AND p.user_id = $2 ORDER BY d.number DESC LIMIT $4::int OFFSET $3::int
 `
 
-func (q *Queries) ProjectDeployments(ctx context.Context, projectID string, userID string, pageStart int32, pageSize int32) ([]Deployment, error) {
+type ProjectDeploymentsParams struct {
+	ProjectID string
+	UserID    string
+	PageStart int32
+	PageSize  int32
+}
+
+func (q *Queries) ProjectDeployments(ctx context.Context, arg ProjectDeploymentsParams) ([]Deployment, error) {
 	rows, err := q.db.Query(ctx, projectDeployments,
-		projectID,
-		userID,
-		pageStart,
-		pageSize,
+		arg.ProjectID,
+		arg.UserID,
+		arg.PageStart,
+		arg.PageSize,
 	)
 	if err != nil {
 		return nil, err
@@ -461,12 +493,19 @@ INSERT INTO databases (project_id, appliance, name, volume) VALUES ($1, $2, $3, 
 ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at
 `
 
-func (q *Queries) UpsertDatabase(ctx context.Context, projectID string, appliance string, name string, volume string) (Database, error) {
+type UpsertDatabaseParams struct {
+	ProjectID string
+	Appliance string
+	Name      string
+	Volume    string
+}
+
+func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) (Database, error) {
 	row := q.db.QueryRow(ctx, upsertDatabase,
-		projectID,
-		appliance,
-		name,
-		volume,
+		arg.ProjectID,
+		arg.Appliance,
+		arg.Name,
+		arg.Volume,
 	)
 	var i Database
 	err := row.Scan(
@@ -483,7 +522,7 @@ func (q *Queries) UpsertDatabase(ctx context.Context, projectID string, applianc
 	return i, err
 }
 
-const upsertRoute = `-- name: UpsertRoute :exec
+const upsertRoute = `-- name: UpsertRoute :execrows
 INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target
 WHERE routes.project_id = excluded.project_id
@@ -497,15 +536,18 @@ type UpsertRouteParams struct {
 	Target       string
 }
 
-func (q *Queries) UpsertRoute(ctx context.Context, arg UpsertRouteParams) error {
-	_, err := q.db.Exec(ctx, upsertRoute,
+func (q *Queries) UpsertRoute(ctx context.Context, arg UpsertRouteParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertRoute,
 		arg.Host,
 		arg.ProjectID,
 		arg.DeploymentID,
 		arg.SandboxID,
 		arg.Target,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const upsertSandbox = `-- name: UpsertSandbox :exec

@@ -126,12 +126,19 @@ const createProject = `-- name: CreateProject :one
 INSERT INTO projects (user_id, name, slug, plan) VALUES ($1, $2, $3, $4) RETURNING id, user_id, name, slug, description, plan, created_at, updated_at, destroyed_at
 `
 
-func (q *Queries) CreateProject(ctx context.Context, userID string, name string, slug string, plan coderunner.Plan) (Project, error) {
+type CreateProjectParams struct {
+	UserID string
+	Name   string
+	Slug   string
+	Plan   coderunner.Plan
+}
+
+func (q *Queries) CreateProject(ctx context.Context, arg CreateProjectParams) (Project, error) {
 	row := q.db.QueryRow(ctx, createProject,
-		userID,
-		name,
-		slug,
-		plan,
+		arg.UserID,
+		arg.Name,
+		arg.Slug,
+		arg.Plan,
 	)
 	var i Project
 	err := row.Scan(
@@ -281,7 +288,7 @@ const projectSummaries = `-- name: ProjectSummaries :many
 SELECT p.id, p.user_id, p.name, p.slug, p.description, p.plan, p.created_at, p.updated_at, p.destroyed_at,
     coalesce(d.id::text, '')::text AS deployment_id, coalesce(d.number, 0)::int AS deployment_number,
     coalesce(d.status::text, '')::text AS deployment_status, coalesce(d.runtime_type, '')::text AS runtime_type,
-    d.observed_at AS deployment_observed_at, d.updated_at AS deployment_updated_at,
+    d.observed_at AS deployment_observed_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
     coalesce(l.public_url, '')::text AS public_url,
     coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state
 FROM projects p
@@ -293,6 +300,13 @@ WHERE p.user_id = $1 AND p.destroyed_at IS NULL
 ORDER BY p.created_at DESC, p.id
 LIMIT $4::int OFFSET $3::int
 `
+
+type ProjectSummariesParams struct {
+	UserID    string
+	Search    string
+	PageStart int32
+	PageSize  int32
+}
 
 type ProjectSummariesRow struct {
 	Project              Project
@@ -308,12 +322,12 @@ type ProjectSummariesRow struct {
 	RunState             string
 }
 
-func (q *Queries) ProjectSummaries(ctx context.Context, userID string, search string, pageStart int32, pageSize int32) ([]ProjectSummariesRow, error) {
+func (q *Queries) ProjectSummaries(ctx context.Context, arg ProjectSummariesParams) ([]ProjectSummariesRow, error) {
 	rows, err := q.db.Query(ctx, projectSummaries,
-		userID,
-		search,
-		pageStart,
-		pageSize,
+		arg.UserID,
+		arg.Search,
+		arg.PageStart,
+		arg.PageSize,
 	)
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ WITH lease AS (
     SELECT id FROM runs WHERE runs.id = $1 AND owner = $2 AND epoch = $3 AND state IN ('RUNNING', 'CANCELLING')
 ), added AS (
     INSERT INTO run_log_lines (run_id, seq, at, stream, step, text)
-    SELECT lease.id, $4, line.at, line.stream, line.step, line.text
+    SELECT lease.id, line.n - 1 + $4::bigint, line.at, line.stream, line.step, line.text
     FROM lease, (SELECT generate_subscripts($5::timestamptz[], 1) AS n, unnest($5::timestamptz[]) AS at, unnest($6::text[]) AS stream,
         unnest($7::text[]) AS step, unnest($8::text[]) AS text) AS line
     RETURNING 1
@@ -27,14 +27,14 @@ SELECT count(*), pg_notify('run_log', $1::text)::text FROM added
 `
 
 type AppendLogParams struct {
-	RunID                      string
-	Owner                      string
-	Epoch                      int64
-	FirstSeqpgCatalogint8linen int64
-	At                         []time.Time
-	Stream                     []string
-	Step                       []string
-	Text                       []string
+	RunID    string
+	Owner    string
+	Epoch    int64
+	FirstSeq int64
+	At       []time.Time
+	Stream   []string
+	Step     []string
+	Text     []string
 }
 
 type AppendLogRow struct {
@@ -47,7 +47,7 @@ func (q *Queries) AppendLog(ctx context.Context, arg AppendLogParams) (AppendLog
 		arg.RunID,
 		arg.Owner,
 		arg.Epoch,
-		arg.FirstSeqpgCatalogint8linen,
+		arg.FirstSeq,
 		arg.At,
 		arg.Stream,
 		arg.Step,
@@ -334,12 +334,19 @@ SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoc
 WHERE r.project_id = $1 AND p.user_id = $2 ORDER BY r.created_at DESC LIMIT $4::int OFFSET $3::int
 `
 
-func (q *Queries) ProjectRuns(ctx context.Context, projectID string, userID string, pageStart int32, pageSize int32) ([]Run, error) {
+type ProjectRunsParams struct {
+	ProjectID string
+	UserID    string
+	PageStart int32
+	PageSize  int32
+}
+
+func (q *Queries) ProjectRuns(ctx context.Context, arg ProjectRunsParams) ([]Run, error) {
 	rows, err := q.db.Query(ctx, projectRuns,
-		projectID,
-		userID,
-		pageStart,
-		pageSize,
+		arg.ProjectID,
+		arg.UserID,
+		arg.PageStart,
+		arg.PageSize,
 	)
 	if err != nil {
 		return nil, err
@@ -387,12 +394,19 @@ UPDATE runs SET lease_expires_at = now() + make_interval(secs => $1::float8)
 WHERE id = $2 AND owner = $3 AND epoch = $4 AND state IN ('RUNNING', 'CANCELLING') RETURNING cancel_requested_at
 `
 
-func (q *Queries) RenewRun(ctx context.Context, leaseSeconds float64, iD string, owner string, epoch int64) (*time.Time, error) {
+type RenewRunParams struct {
+	LeaseSeconds float64
+	ID           string
+	Owner        string
+	Epoch        int64
+}
+
+func (q *Queries) RenewRun(ctx context.Context, arg RenewRunParams) (*time.Time, error) {
 	row := q.db.QueryRow(ctx, renewRun,
-		leaseSeconds,
-		iD,
-		owner,
-		epoch,
+		arg.LeaseSeconds,
+		arg.ID,
+		arg.Owner,
+		arg.Epoch,
 	)
 	var cancel_requested_at *time.Time
 	err := row.Scan(&cancel_requested_at)

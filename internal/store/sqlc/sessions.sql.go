@@ -56,12 +56,19 @@ INSERT INTO refresh_tokens (user_id, family, token_hash, expires_at)
 VALUES ($1, $2, $3, now() + make_interval(secs => $4::float8))
 `
 
-func (q *Queries) InsertRefreshToken(ctx context.Context, userID string, family string, tokenHash []byte, lifetimeSeconds float64) error {
+type InsertRefreshTokenParams struct {
+	UserID          string
+	Family          string
+	TokenHash       []byte
+	LifetimeSeconds float64
+}
+
+func (q *Queries) InsertRefreshToken(ctx context.Context, arg InsertRefreshTokenParams) error {
 	_, err := q.db.Exec(ctx, insertRefreshToken,
-		userID,
-		family,
-		tokenHash,
-		lifetimeSeconds,
+		arg.UserID,
+		arg.Family,
+		arg.TokenHash,
+		arg.LifetimeSeconds,
 	)
 	return err
 }

@@ -1,0 +1,241 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store/sqlc"
+)
+
+// ErrLeaseLost is answered to a process that no longer owns the run it writes about.
+var ErrLeaseLost = errors.New("another process owns this run now")
+
+// Lease proves the right to write about a run.
+type Lease struct {
+	RunID string
+	Owner string
+	Epoch int64
+}
+
+// CreateRun adds a run with its steps, QUEUED. Conflict while the project has an open one.
+func (s *Store) CreateRun(ctx context.Context, projectID, deploymentID, playbook string, steps []coderunner.Step) (coderunner.Run, error) {
+	var out coderunner.Run
+	err := s.InTx(ctx, func(s *Store) error {
+		row, err := s.q.CreateRun(ctx, projectID, pointer(deploymentID), playbook)
+		if err != nil {
+			return translate(err, "project")
+		}
+		out = run(row)
+		params := make([]sqlc.InsertStepsParams, len(steps))
+		for i, st := range steps {
+			after := st.After
+			if after == nil {
+				after = []string{}
+			}
+			params[i] = sqlc.InsertStepsParams{RunID: out.ID, Position: int32(i), Name: st.Name, Title: st.Title, After: after}
+		}
+		_, err = s.q.InsertSteps(ctx, params)
+		return translate(err, "run")
+	})
+	return out, err
+}
+
+// Run returns a run of one of the user's projects.
+func (s *Store) Run(ctx context.Context, userID, id string) (coderunner.Run, error) {
+	row, err := s.q.Run(ctx, id, userID)
+	return run(row), translate(err, "run")
+}
+
+// RunByID is for the engine.
+func (s *Store) RunByID(ctx context.Context, id string) (coderunner.Run, error) {
+	row, err := s.q.RunByID(ctx, id)
+	return run(row), translate(err, "run")
+}
+
+// Steps lists a run's steps in order.
+func (s *Store) Steps(ctx context.Context, runID string) ([]coderunner.Step, error) {
+	rows, err := s.q.RunSteps(ctx, runID)
+	return each(rows, step), translate(err, "run")
+}
+
+// ProjectRuns lists a user's project's runs, newest first.
+func (s *Store) ProjectRuns(ctx context.Context, userID, projectID string, limit, offset int) ([]coderunner.Run, error) {
+	rows, err := s.q.ProjectRuns(ctx, sqlc.ProjectRunsParams{ProjectID: projectID, UserID: userID, PageSize: int32(limit), PageStart: int32(offset)})
+	return each(rows, run), translate(err, "project")
+}
+
+// OpenRuns lists a project's runs that have not ended, oldest first.
+func (s *Store) OpenRuns(ctx context.Context, projectID string) ([]coderunner.Run, error) {
+	rows, err := s.q.OpenRuns(ctx, projectID)
+	return each(rows, run), translate(err, "project")
+}
+
+func run(r sqlc.Run) coderunner.Run {
+	return coderunner.Run{ID: r.ID, ProjectID: r.ProjectID, DeploymentID: deref(r.DeploymentID), Playbook: r.Playbook, State: r.State, Owner: r.Owner, Epoch: r.Epoch,
+		LeaseExpiresAt: r.LeaseExpiresAt, CancelRequestedAt: r.CancelRequestedAt, Failure: r.Failure, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt}
+}
+
+func step(r sqlc.Step) coderunner.Step {
+	return coderunner.Step{RunID: r.RunID, Position: int(r.Position), Name: r.Name, Title: r.Title, After: r.After, State: r.State, Attempts: int(r.Attempts),
+		StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, Output: r.Output, Error: r.Error}
+}
+
+// ClaimRun takes a run that is queued or whose lease has run out. It answers
+// false when there is nothing to claim: somebody has it, it ended, or an older
+// run of the project has not.
+func (s *Store) ClaimRun(ctx context.Context, id, owner string, lease time.Duration) (coderunner.Run, bool, error) {
+	row, err := s.q.ClaimRun(ctx, owner, lease.Seconds(), id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return coderunner.Run{}, false, nil
+	}
+	return run(row), err == nil, translate(err, "run")
+}
+
+// RenewRun extends the lease and reports whether a cancel was asked for.
+// ErrLeaseLost means that the caller must stop at once.
+func (s *Store) RenewRun(ctx context.Context, l Lease, lease time.Duration) (cancelled bool, err error) {
+	at, err := s.q.RenewRun(ctx, sqlc.RenewRunParams{LeaseSeconds: lease.Seconds(), ID: l.RunID, Owner: l.Owner, Epoch: l.Epoch})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, ErrLeaseLost
+	}
+	return at != nil, translate(err, "run")
+}
+
+// ReleaseRun gives a run back before its end, for the next process to claim at once.
+func (s *Store) ReleaseRun(ctx context.Context, l Lease) error {
+	return translate(s.q.ReleaseRun(ctx, l.RunID, l.Owner, l.Epoch), "run")
+}
+
+// Guarded runs fn in a transaction that commits only while the lease holds;
+// else ErrLeaseLost, and nothing was written.
+func (s *Store) Guarded(ctx context.Context, l Lease, fn func(*Store) error) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if _, err := s.q.GuardRun(ctx, l.RunID, l.Owner, l.Epoch); errors.Is(err, pgx.ErrNoRows) {
+			return ErrLeaseLost
+		} else if err != nil {
+			return translate(err, "run")
+		}
+		return fn(s)
+	})
+}
+
+// FinishRun ends a run and whatever of its steps is still open.
+func (s *Store) FinishRun(ctx context.Context, l Lease, state coderunner.RunState, f *coderunner.Failure) error {
+	return s.InTx(ctx, func(s *Store) error {
+		_, err := s.q.FinishRun(ctx, sqlc.FinishRunParams{State: state, Failure: f, ID: l.RunID, Owner: l.Owner, Epoch: l.Epoch})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrLeaseLost
+		}
+		if err != nil {
+			return translate(err, "run")
+		}
+		if err := s.q.SkipOpenSteps(ctx, l.RunID); err != nil {
+			return translate(err, "run")
+		}
+		return translate(s.q.NotifyRun(ctx, l.RunID), "run")
+	})
+}
+
+// RequestCancel asks an open run to end. One still queued ends at once. The
+// run is answered as it then is; Conflict when it had ended already.
+func (s *Store) RequestCancel(ctx context.Context, id string) (coderunner.Run, error) {
+	var out coderunner.Run
+	err := s.InTx(ctx, func(s *Store) error {
+		row, err := s.q.RequestCancel(ctx, id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return coderunner.Errorf(coderunner.Conflict, "This run has already ended.")
+		}
+		if err != nil {
+			return translate(err, "run")
+		}
+		out = run(row)
+		if out.State == coderunner.RunCancelled {
+			if err := s.q.SkipOpenSteps(ctx, id); err != nil {
+				return translate(err, "run")
+			}
+		}
+		return translate(s.q.NotifyRun(ctx, id), "run")
+	})
+	return out, err
+}
+
+// ClaimableRuns lists runs that wait for an owner.
+func (s *Store) ClaimableRuns(ctx context.Context) ([]string, error) {
+	ids, err := s.q.ClaimableRuns(ctx)
+	return ids, translate(err, "run")
+}
+
+// StartStep marks a step RUNNING and counts the attempt.
+func (s *Store) StartStep(ctx context.Context, l Lease, name string) error {
+	return s.Guarded(ctx, l, func(s *Store) error {
+		if err := s.q.StartStep(ctx, l.RunID, name); err != nil {
+			return translate(err, "step")
+		}
+		return translate(s.q.NotifyRun(ctx, l.RunID), "run")
+	})
+}
+
+// FinishStep records how a step ended. A nil output keeps what SaveStepOutput stored.
+func (s *Store) FinishStep(ctx context.Context, l Lease, name string, state coderunner.StepState, output json.RawMessage, message string) error {
+	return s.Guarded(ctx, l, func(s *Store) error {
+		if err := s.q.FinishStep(ctx, sqlc.FinishStepParams{RunID: l.RunID, Name: name, State: state, Error: message, Output: output}); err != nil {
+			return translate(err, "step")
+		}
+		return translate(s.q.NotifyRun(ctx, l.RunID), "run")
+	})
+}
+
+// SaveStepOutput keeps what a step has found out so far.
+func (s *Store) SaveStepOutput(ctx context.Context, l Lease, name string, output json.RawMessage) error {
+	return s.Guarded(ctx, l, func(s *Store) error {
+		return translate(s.q.SaveStepOutput(ctx, l.RunID, name, output), "step")
+	})
+}
+
+// RunLogChannel is notified with a run's id after each change of it or its log.
+const RunLogChannel = "run_log"
+
+// AppendLog adds lines, numbered from first on, and notifies RunLogChannel.
+// Either all are stored or none; ErrLeaseLost when the lease no longer holds.
+func (s *Store) AppendLog(ctx context.Context, l Lease, first int64, lines []coderunner.LogLine) error {
+	p := sqlc.AppendLogParams{RunID: l.RunID, Owner: l.Owner, Epoch: l.Epoch, FirstSeq: first,
+		At: make([]time.Time, len(lines)), Stream: make([]string, len(lines)), Step: make([]string, len(lines)), Text: make([]string, len(lines))}
+	for i, line := range lines {
+		p.At[i], p.Stream[i], p.Step[i], p.Text[i] = line.At, string(line.Stream), line.Step, line.Text
+	}
+	row, err := s.q.AppendLog(ctx, p)
+	if err != nil {
+		return translate(err, "run")
+	}
+	if row.Count != int64(len(lines)) {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+// LastLogSeq is the number of the newest line, 0 when there is none.
+func (s *Store) LastLogSeq(ctx context.Context, runID string) (int64, error) {
+	seq, err := s.q.LastLogSeq(ctx, runID)
+	return seq, translate(err, "run")
+}
+
+// LogAfter lists up to limit lines that follow line after.
+func (s *Store) LogAfter(ctx context.Context, runID string, after int64, limit int) ([]coderunner.LogLine, error) {
+	rows, err := s.q.LogAfter(ctx, runID, after, int32(limit))
+	return each(rows, logLine), translate(err, "run")
+}
+
+// LogBefore lists the newest lines, at most limit, that precede line before, oldest first.
+func (s *Store) LogBefore(ctx context.Context, runID string, before int64, limit int) ([]coderunner.LogLine, error) {
+	rows, err := s.q.LogBefore(ctx, runID, before, int32(limit))
+	return each(rows, logLine), translate(err, "run")
+}
+
+func logLine(r sqlc.RunLogLine) coderunner.LogLine {
+	return coderunner.LogLine{RunID: r.RunID, Seq: r.Seq, At: r.At, Stream: coderunner.Stream(r.Stream), Step: r.Step, Text: r.Text}
+}
