@@ -1,0 +1,74 @@
+package pglocal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// account is whom the cluster runs as.
+type account struct {
+	name     string
+	uid, gid uint32
+	switched bool   // it is not the account we run as
+	caller   string // the account we run as
+}
+
+// chooseAccount finds the unprivileged account for the cluster. PostgreSQL refuses
+// to run as root.
+func chooseAccount(name string) (account, error) {
+	me, err := user.Current()
+	if err != nil {
+		return account{}, fmt.Errorf("look up our own account: %w", err)
+	}
+	if os.Geteuid() != 0 {
+		return account{name: me.Username, uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), caller: me.Username}, nil
+	}
+	asked := name
+	if asked == "" {
+		asked = "postgres"
+	}
+	found, err := user.Lookup(asked)
+	var unknown user.UnknownUserError
+	switch {
+	case errors.As(err, &unknown):
+		return account{}, coderunner.Errorf(coderunner.Unavailable,
+			"There is no account %q to run the database as. Make it (useradd --system %s), or name another one.", asked, asked)
+	case err != nil:
+		return account{}, fmt.Errorf("look up account %q: %w", asked, err)
+	}
+	uid, err := strconv.ParseUint(found.Uid, 10, 32)
+	if err != nil {
+		return account{}, fmt.Errorf("account %q: %w", asked, err)
+	}
+	gid, err := strconv.ParseUint(found.Gid, 10, 32)
+	if err != nil {
+		return account{}, fmt.Errorf("account %q: %w", asked, err)
+	}
+	if uid == 0 {
+		return account{}, coderunner.Errorf(coderunner.Invalid, "PostgreSQL does not run as root. Name an unprivileged account for the database.")
+	}
+	return account{name: found.Username, uid: uint32(uid), gid: uint32(gid), switched: true, caller: me.Username}, nil
+}
+
+// become makes cmd run as the account with a bare environment.
+func (a account) become(cmd *exec.Cmd) {
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LC_MESSAGES=C", "TZ=UTC"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if a.switched {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
+	}
+}
+
+func (a account) own(path string) error {
+	if !a.switched {
+		return nil
+	}
+	return os.Lchown(path, int(a.uid), int(a.gid))
+}
