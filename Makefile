@@ -1,0 +1,75 @@
+# CodeRunner's tasks. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# tools/deps.sh installs Go here when the machine has none.
+export PATH := $(PATH):/usr/local/lib/coderunner/go/bin
+export CGO_ENABLED ?= 0
+
+LISTEN ?= 127.0.0.1:8080
+DATA_DIR ?= /var/lib/coderunner
+CACHE := /var/cache/coderunner
+LINT := $(CACHE)/bin/golangci-lint-$(shell sed -n 's/.*golangci-lint\/v2 v\([0-9.]*\).*/\1/p' tools/lint/go.mod | head -n 1)
+PACKAGES = $(shell go list ./... | grep -v /e2e)
+
+.PHONY: help run down build test check e2e demo bench generate generated vet lint deps-run deps-test clean
+
+help: ## list these tasks
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: deps-run build ## install what is needed, build, and serve the dashboard
+	@bin/coderunner serve --listen $(LISTEN) --data-dir $(DATA_DIR)
+
+down: ## stop everything that run started; the data is kept
+	@if [ -x bin/coderunner ]; then bin/coderunner down --data-dir $(DATA_DIR); else echo "Nothing was built here, so nothing of this checkout runs."; fi
+
+build: ## compile bin/coderunner
+	@echo "Building bin/coderunner …"
+	@go build -trimpath -o bin/coderunner ./cmd/coderunner
+
+test: deps-test ## all tests but the browser's, with the race detector
+	CGO_ENABLED=1 go test -race -timeout 40m $(PACKAGES)
+	node --test static/test/
+	cd examples/express-postgres && npm ci --no-audit --no-fund --loglevel=error && npm test
+
+check: generated vet lint test e2e ## everything that a change has to pass
+
+e2e: deps-test build ## the whole program in a real Chromium
+	go test -count=1 -timeout 40m ./e2e/...
+
+demo: deps-run build ## one whole deploy through the API, timed and cleaned up
+	@go run ./e2e/demo --program bin/coderunner
+
+bench: deps-test build ## speed and memory, as ratios; see docs/PERFORMANCE.md
+	@go run ./e2e/bench --program bin/coderunner
+
+generate: deps-test ## make the generated code again: sqlc, templ, css
+	go tool sqlc generate
+	go tool templ generate -log-level error
+	./static/build.sh
+
+generated: generate ## prove that the committed generated code is current
+	@git diff --exit-code --stat -- internal/store/sqlc views static || { echo "Generated code is stale: run 'make generate' and commit the result."; exit 1; }
+	@test -z "$$(git status --porcelain -- internal/store/sqlc views static)" || { git status --short -- internal/store/sqlc views static; echo "Generated files are not committed."; exit 1; }
+
+vet:
+	go vet ./...
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+$(LINT): tools/lint/go.mod
+	@echo "Building the linter, once for this version (some minutes) …"
+	@mkdir -p $(@D)
+	cd tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+deps-run:
+	@tools/deps.sh run
+
+deps-test:
+	@tools/deps.sh test
+
+clean: ## remove what was built here; no data
+	rm -rf bin tmp node_modules
