@@ -24,6 +24,7 @@ package pglocal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -275,7 +276,7 @@ func (c *Cluster) open(ctx context.Context, server *postmaster) error {
 		case <-server.done:
 			return c.failedStart(server)
 		case <-ctx.Done():
-			return coderunner.Wrap(fmt.Errorf("%w (last answer: %v)", ctx.Err(), err), coderunner.Unavailable,
+			return coderunner.Wrap(errors.Join(ctx.Err(), err), coderunner.Unavailable,
 				"The database server has not begun to answer. Look into %s for the reason.", c.logPath())
 		case <-time.After(20 * time.Millisecond):
 		}

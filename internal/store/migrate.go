@@ -35,21 +35,26 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrating the database: %w", err)
 	}
-	// River's migrator takes no lock of its own.
-	tx, err := pool.Begin(ctx)
+	// River's migrator takes no lock of its own. The lock is the session's, so
+	// that no transaction is open while it works.
+	session, err := pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback(ctx) }()
-	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('coderunner river migrate'))"); err != nil {
+	defer session.Release()
+	const lockName = "hashtext('coderunner river migrate')"
+	if _, err := session.Exec(ctx, "SELECT pg_advisory_lock("+lockName+")"); err != nil {
 		return err
 	}
+	defer func() {
+		_, _ = session.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock("+lockName+")")
+	}()
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {
 		return err
 	}
-	if _, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, nil); err != nil {
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return fmt.Errorf("migrating the queue's tables: %w", err)
 	}
-	return tx.Commit(ctx)
+	return nil
 }
