@@ -1,0 +1,202 @@
+package appliance
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/coderunner/coderunner/appliances"
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+const database = `
+name: store-1
+title: Store 1
+kind: database
+description: Keeps things.
+suite: bookworm
+packages: [store, libstore-dev]
+user: {name: store, uid: 999, gid: 998, home: /var/lib/store}
+workdir: /var/lib/store
+env: {PATH: /usr/bin, LANG: C.UTF-8}
+setup: setup.sh
+database:
+  port: 7000
+  volume: /var/lib/store/data
+  start: [/usr/local/bin/start.sh, --fast]
+  ready: [/usr/bin/true]
+  init: [/usr/local/bin/init.sh]
+`
+
+func folder(yaml string) fstest.MapFS {
+	return fstest.MapFS{
+		"store-1/appliance.yaml":               {Data: []byte(yaml)},
+		"store-1/files/setup.sh":               {Data: []byte("echo setting up\n")},
+		"store-1/files/usr/local/bin/start.sh": {Data: []byte("#!/bin/sh\nexec store\n")},
+		"store-1/files/usr/local/bin/init.sh":  {Data: []byte("#!/bin/sh\n")},
+		"store-1/files/etc/store.conf":         {Data: []byte("#")},
+	}
+}
+
+func TestLoadReadsADefinition(t *testing.T) {
+	t.Parallel()
+	catalogue, err := Load(folder(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := catalogue.Get("store-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Domain(); got.Name != "store-1" || got.Title != "Store 1" || got.Kind != coderunner.DatabaseAppliance || got.Description != "Keeps things." || got.Digest != d.Digest {
+		t.Errorf("Domain() = %+v", got)
+	}
+	if d.Database.Port != 7000 || d.Database.VolumePath != "/var/lib/store/data" || strings.Join(d.Database.StartCommand, " ") != "/usr/local/bin/start.sh --fast" {
+		t.Errorf("Database = %+v", d.Database)
+	}
+	template := d.Template()
+	if template.Name != "store-1" || template.Digest != d.Digest || template.User.UID != 999 || template.User.GID != 998 || template.WorkDir != "/var/lib/store" {
+		t.Errorf("Template() = %+v", template)
+	}
+	if err := fstest.TestFS(template.Files, "setup.sh", "usr/local/bin/start.sh", "etc/store.conf"); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]fs.FileMode{"usr/local/bin/start.sh": 0o755, "etc/store.conf": 0o644, "setup.sh": 0o644, "usr": fs.ModeDir | 0o755} {
+		if info, err := fs.Stat(template.Files, name); err != nil || info.Mode() != want {
+			t.Errorf("%s has mode %v (%v), want %v", name, info.Mode(), err, want)
+		}
+	}
+	template.Env["PATH"], template.Packages[0] = "changed", "changed"
+	if again := d.Template(); again.Env["PATH"] != "/usr/bin" || again.Packages[0] != "store" {
+		t.Error("a caller changed the definition through its Template")
+	}
+	if _, err := catalogue.Get("store-2"); coderunner.KindOf(err) != coderunner.NotFound || !strings.Contains(err.Error(), "store-1") {
+		t.Errorf("an unknown appliance gives %v", err)
+	}
+}
+
+func TestDigestCoversWhatTheTemplateIsMadeOf(t *testing.T) {
+	t.Parallel()
+	digest := func(tree fstest.MapFS) string {
+		t.Helper()
+		catalogue, err := Load(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return catalogue.All()[0].Digest
+	}
+	edit := func(from, to string) fstest.MapFS {
+		t.Helper()
+		if !strings.Contains(database, from) {
+			t.Fatalf("%q is not in the definition", from)
+		}
+		return folder(strings.Replace(database, from, to, 1))
+	}
+	original := digest(folder(database))
+	same := map[string]fstest.MapFS{
+		"title":             edit("Store 1", "The Store"),
+		"description":       edit("Keeps things.", "Keeps all things."),
+		"start command":     edit("--fast", "--slow"),
+		"order of packages": edit("[store, libstore-dev]", "[libstore-dev, store]"),
+	}
+	for what, tree := range same {
+		if digest(tree) != original {
+			t.Errorf("another %s asks for another template", what)
+		}
+	}
+	moved := folder(database)
+	moved["store-1/files/etc/store2.conf"] = moved["store-1/files/etc/store.conf"]
+	delete(moved, "store-1/files/etc/store.conf")
+	program := folder(database)
+	program["store-1/files/setup.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho setting up\n")}
+	other := map[string]fstest.MapFS{
+		"package": edit("libstore-dev", "libstore1-dev"), "suite": edit("bookworm", "trixie"),
+		"uid": edit("999", "997"), "home": edit("home: /var/lib/store", "home: /srv"), "environment": edit("C.UTF-8", "C"),
+		"workdir": edit("workdir: /var/lib/store", "workdir: /srv"), "setup": edit("setup: setup.sh", "setup: etc/store.conf"),
+		"name of a file": moved, "file": program,
+	}
+	seen := map[string]string{original: "original"}
+	for what, tree := range other {
+		got := digest(tree)
+		if before, ok := seen[got]; ok {
+			t.Errorf("another %s has the digest of %s", what, before)
+		}
+		seen[got] = what
+	}
+}
+
+func TestLoadSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, to, want string }{
+		{"name: store-1", "name: store-2", `name is "store-2", and the folder is "store-1"`},
+		{"name: store-1", "name: Store!", `name is "Store!"`},
+		{"title: Store 1", "", "title is missing"},
+		{"description: Keeps things.", "", "description is missing"},
+		{"kind: database", "kind: oracle", `kind is "oracle"`},
+		{"kind: database", "kind: runtime", "there is a database section"},
+		{"suite: bookworm", "suite: ../x", `suite is "../x"`},
+		{"[store, libstore-dev]", "[store, '-o evil']", `packages has "-o evil"`},
+		{"[store, libstore-dev]", "[store, store]", "packages has store twice"},
+		{"name: store,", "name: root,", "account other than root"},
+		{"uid: 999", "uid: 0", "user.uid is 0"},
+		{"gid: 998", "gid: 70000", "user.gid is 70000"},
+		{"workdir: /var/lib/store", "workdir: app", `workdir is "app"`},
+		{"home: /var/lib/store", "home: /var/../etc", `user.home is "/var/../etc"`},
+		{"{PATH: /usr/bin", "{2PATH: /usr/bin", `env has "2PATH"`},
+		{"setup: setup.sh", "setup: gone.sh", `no such file in store-1/files`},
+		{"port: 7000", "port: 80", "database.port is 80"},
+		{"volume: /var/lib/store/data", "volume: data", `database.volume is "data"`},
+		{"ready: [/usr/bin/true]", "ready: []", "database.ready must be a list"},
+		{"/usr/local/bin/init.sh", "/usr/local/bin/other.sh", "there is no files/usr/local/bin/other.sh"},
+		{"/usr/local/bin/init.sh", "/usr/local/../local/x", "database.init must be a list"},
+		{"title: Store 1", "titel: Store 1", "titel"},
+		{"title: Store 1", "title: [", "appliance.yaml"},
+	} {
+		if !strings.Contains(database, c.from) {
+			t.Fatalf("%q is not in the definition", c.from)
+		}
+		_, err := Load(folder(strings.Replace(database, c.from, c.to, 1)))
+		if coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "store-1") {
+			t.Errorf("%s → %q gives %v, want something about %q", c.from, c.to, err, c.want)
+		}
+	}
+	if _, err := Load(fstest.MapFS{}); err == nil {
+		t.Error("an empty catalogue is taken")
+	}
+	if _, err := Load(fstest.MapFS{"store-1/README": {}}); err == nil || !strings.Contains(err.Error(), "no appliance.yaml") {
+		t.Errorf("a folder without a definition gives %v", err)
+	}
+}
+
+func TestLoadRefusesLinksAmongTheFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, folder(database)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/shadow", filepath.Join(dir, "store-1/files/etc/passwords")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(os.DirFS(dir)); err == nil || !strings.Contains(err.Error(), "etc/passwords is neither a file nor a directory") {
+		t.Errorf("a link among the files gives %v", err)
+	}
+}
+
+func TestShippedAppliances(t *testing.T) {
+	t.Parallel()
+	catalogue, err := Load(appliances.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := catalogue.Get("nodejs-18")
+	if err != nil || node.Kind != coderunner.RuntimeAppliance || node.Template().User.Name != "app" || node.Template().WorkDir != "/app" {
+		t.Errorf("nodejs-18: %+v, %v", node, err)
+	}
+	postgres, err := catalogue.Get("postgres-15")
+	if err != nil || postgres.Kind != coderunner.DatabaseAppliance || postgres.Database == nil || postgres.Database.Port != 5432 {
+		t.Errorf("postgres-15: %+v, %v", postgres, err)
+	}
+}

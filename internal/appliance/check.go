@@ -1,0 +1,130 @@
+package appliance
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// check lists what is wrong with a definition, in the words of its file.
+func (doc document) check(folder string, files *Files) []string {
+	var problems []string
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+
+	if !matches(`[a-z0-9]+([.-][a-z0-9]+)*`, doc.Name) || len(doc.Name) > 63 {
+		wrong("name is %q; use small letters, digits and dashes", doc.Name)
+	} else if doc.Name != folder {
+		wrong("name is %q, and the folder is %q; give both the same name", doc.Name, folder)
+	}
+	if doc.Title == "" {
+		wrong("title is missing")
+	}
+	if doc.Description == "" {
+		wrong("description is missing")
+	}
+	if !matches(`[a-z]+`, doc.Suite) {
+		wrong("suite is %q; name a Debian release such as bookworm", doc.Suite)
+	}
+	seen := map[string]bool{}
+	for _, name := range doc.Packages {
+		if !matches(`[a-z0-9][a-z0-9+.-]+`, name) {
+			wrong("packages has %q, which is not the name of a Debian package", name)
+		}
+		if seen[name] {
+			wrong("packages has %s twice", name)
+		}
+		seen[name] = true
+	}
+	problems = append(problems, doc.checkAccount()...)
+	problems = append(problems, doc.checkKind(files)...)
+	for key, value := range doc.Env {
+		if !matches(`[A-Za-z_][A-Za-z0-9_]*`, key) {
+			wrong("env has %q, which is not the name of a variable", key)
+		}
+		if strings.ContainsAny(value, "\x00\n") {
+			wrong("env %s has a line break or a NUL in its value", key)
+		}
+	}
+	if doc.Setup != "" {
+		if info, err := fs.Stat(rootOf(files), strings.TrimPrefix(doc.Setup, "/")); err != nil || !info.Mode().IsRegular() {
+			wrong("setup names %q, and there is no such file in %s/files", doc.Setup, folder)
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+func (doc document) checkAccount() (problems []string) {
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	user := doc.User
+	if !matches(`[a-z_][a-z0-9_-]{0,30}`, user.Name) || user.Name == "root" {
+		wrong("user.name is %q; name an account other than root", user.Name)
+	}
+	for field, id := range map[string]uint32{"uid": user.UID, "gid": user.GID} {
+		if id < 100 || id > 59999 {
+			wrong("user.%s is %d; choose one from 100 to 59999", field, id)
+		}
+	}
+	for field, dir := range map[string]string{"user.home": user.Home, "workdir": doc.WorkDir} {
+		if !isPlace(dir) {
+			wrong("%s is %q; it must be an absolute path", field, dir)
+		}
+	}
+	return problems
+}
+
+func (doc document) checkKind(files *Files) (problems []string) {
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	switch doc.Kind {
+	case coderunner.RuntimeAppliance:
+		if doc.Database != nil {
+			wrong("kind is runtime, and there is a database section")
+		}
+		return problems
+	case coderunner.DatabaseAppliance:
+	default:
+		wrong("kind is %q; it is either runtime or database", doc.Kind)
+		return problems
+	}
+	if doc.Database == nil {
+		wrong("kind is database, and there is no database section")
+		return problems
+	}
+	if doc.Database.Port < 1024 || doc.Database.Port > 65535 {
+		wrong("database.port is %d; choose one from 1024 to 65535", doc.Database.Port)
+	}
+	if !isPlace(doc.Database.Volume) {
+		wrong("database.volume is %q; it must be an absolute path", doc.Database.Volume)
+	}
+	for field, argv := range map[string][]string{"start": doc.Database.Start, "ready": doc.Database.Ready, "init": doc.Database.Init} {
+		if len(argv) == 0 || !isPlace(argv[0]) {
+			wrong("database.%s must be a list that begins with the absolute path of a program", field)
+			continue
+		}
+		// What Debian does not bring has to be among the appliance's own files.
+		if ours := strings.TrimPrefix(argv[0], "/"); strings.HasPrefix(ours, "usr/local/") {
+			info, err := fs.Stat(rootOf(files), ours)
+			if err != nil {
+				wrong("database.%s runs %s, and there is no files/%s", field, argv[0], ours)
+			} else if info.Mode().Perm()&0o111 == 0 {
+				wrong("database.%s runs files/%s, which does not begin with #!", field, ours)
+			}
+		}
+	}
+	return problems
+}
+
+func matches(pattern, text string) bool {
+	return regexp.MustCompile(`^(?:` + pattern + `)$`).MatchString(text)
+}
+
+// isPlace says whether p is a clean absolute path below the root, without
+// characters that would have to be quoted somewhere.
+func isPlace(p string) bool {
+	return path.IsAbs(p) && path.Clean(p) == p && matches(`(/[A-Za-z0-9._+@-]+)+`, p)
+}
