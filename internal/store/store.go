@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -116,7 +117,7 @@ func translate(err error, what string) error {
 		case "57P01", "57P02", "57P03", "53300":
 			return unavailable(err)
 		}
-	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, net.ErrClosed), pgconn.SafeToRetry(err):
+	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), pgconn.SafeToRetry(err):
 		return unavailable(err)
 	}
 	return fmt.Errorf("database: %w", err)
