@@ -1,0 +1,210 @@
+package analyzer
+
+import (
+	"testing"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+func TestNodePlans(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		tree []string
+		want coderunner.Plan
+	}{
+		"express with postgres": {
+			tree: []string{
+				"package.json", `{
+  "name": "guestbook",
+  "scripts": {
+    "start": "node index.js",
+    "test": "node --test"
+  },
+  "engines": {"node": ">=18"},
+  "dependencies": {
+    "express": "^5.1.0",
+    "pg": "^8.16.0"
+  }
+}`,
+				"package-lock.json", `{"lockfileVersion": 3}`,
+				"index.js", "const { Pool } = require('pg');\n\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\napp.listen(process.env.PORT || 3000);\n",
+			},
+			want: node18(func(p *coderunner.Plan) {
+				p.Framework = coderunner.Choice{Value: "Express", Why: "dependency express in package.json:9"}
+				p.Runtime.Why = "engines.node >=18 in package.json:7"
+				p.PackageManager.Why = "package-lock.json"
+				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
+				p.Start = coderunner.Choice{Value: "node index.js", Why: "scripts.start in package.json:4"}
+				p.PortWhy = "process.env.PORT read in index.js:4"
+				p.Databases = []coderunner.DatabaseNeed{{Appliance: "postgres-15", Why: "dependency pg in package.json:10; DATABASE_URL read in index.js:3"}}
+				p.EnvKeys = []coderunner.EnvKey{{Key: "DATABASE_URL", Why: "index.js:3"}}
+			}),
+		},
+		"TypeScript built, hooks honoured": {
+			tree: []string{
+				"package.json", `{
+  "scripts": {
+    "prebuild": "rm -rf dist",
+    "build": "tsc",
+    "prestart": "node migrate.js",
+    "start": "NODE_ENV=production node dist/main.js"
+  },
+  "devDependencies": {"typescript": "^5"}
+}`,
+				"package-lock.json", "{}",
+				"src/main.ts", "createServer(handle).listen(+process.env.PORT!)\n",
+			},
+			want: node18(func(p *coderunner.Plan) {
+				p.PackageManager.Why = "package-lock.json"
+				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
+				p.Build = coderunner.Choice{Value: "rm -rf dist && tsc", Why: "scripts.build in package.json:4"}
+				p.Start = coderunner.Choice{Value: "node migrate.js && NODE_ENV=production node dist/main.js", Why: "scripts.start in package.json:6"}
+				p.PortWhy = "process.env.PORT read in src/main.ts:1"
+			}),
+		},
+		"no package.json": {
+			tree: []string{"app.js", "require('http').createServer().listen(8090)\n"},
+			want: node18(func(p *coderunner.Plan) {
+				p.TypeWhy = "a .js program and no package.json"
+				p.PackageManager = coderunner.Choice{}
+				p.Install.Why = "no package.json"
+				p.Start = coderunner.Choice{Value: "node app.js", Why: "the file app.js"}
+				p.Port, p.PortWhy = 8090, "app.js:1 listens on it and nothing reads PORT"
+				p.Warnings = []string{"app.js:1 listens on port 8090 whatever PORT says. It is used as it is; process.env.PORT would be safer."}
+			}),
+		},
+		"main that exists": {
+			tree: []string{"package.json", `{"main": "lib/server"}`, "lib/server.js", "", "index.js", ""},
+			want: node18(func(p *coderunner.Plan) {
+				p.Start = coderunner.Choice{Value: "node lib/server.js", Why: "main in package.json:1"}
+			}),
+		},
+		"main that does not exist": {
+			tree: []string{"package.json", "{\n\"main\": \"gone.js\"}", "src/index.mjs", ""},
+			want: node18(func(p *coderunner.Plan) {
+				p.Start = coderunner.Choice{Value: "node src/index.mjs", Why: "the file src/index.mjs"}
+				p.Warnings = []string{`main in package.json:2 names "gone.js", which does not exist.`}
+			}),
+		},
+		"main that the build makes": {
+			tree: []string{"package.json", `{"main": "dist/index.js", "scripts": {"build": "tsc"}}`, "src/index.ts", ""},
+			want: node18(func(p *coderunner.Plan) {
+				p.Build = coderunner.Choice{Value: "tsc", Why: "scripts.build in package.json:1"}
+				p.Start = coderunner.Choice{Value: "node dist/index.js", Why: "main in package.json:1, which the build makes"}
+			}),
+		},
+		"main with a name that a shell would take apart": {
+			tree: []string{"package.json", `{"main": "my $(app)'s.js"}`, "my $(app)'s.js", ""},
+			want: node18(func(p *coderunner.Plan) {
+				p.Start = coderunner.Choice{Value: `node 'my $(app)'\''s.js'`, Why: "main in package.json:1"}
+			}),
+		},
+		"nothing to start": {
+			tree: []string{"package.json", `{"scripts": {"test": "jest"}}`, "README.md", "", "lib/parse.js", ""},
+			want: node18(func(p *coderunner.Plan) {
+				p.Warnings = []string{"Nothing to start was found. Looked for a Procfile with web:, scripts.start and main in package.json, " +
+					"server.js, index.js, app.js, main.js, and the same in src/; found at the top level: lib/, README.md, package.json. " +
+					"Add \"start\" to the scripts in package.json, or type the start command here."}
+			}),
+		},
+		"Procfile before scripts.start": {
+			tree: []string{
+				"package.json", `{"scripts": {"start": "node a.js", "serve": "node b.js --title 'a: b'"}}`,
+				"Procfile", "# processes\nworker: node worker.js\nweb: npm run serve\n",
+			},
+			want: node18(func(p *coderunner.Plan) {
+				p.Start = coderunner.Choice{Value: "node b.js --title 'a: b'", Why: "Procfile:3, scripts.serve in package.json:1"}
+				p.Processes = map[string]string{"worker": "node worker.js", "web": "npm run serve"}
+			}),
+		},
+		"Next.js with a development start": {
+			tree: []string{"package.json", `{
+"scripts": {"start": "next dev"},
+"dependencies": {"next": "14"}}`, "package-lock.json", "{}"},
+			want: node18(func(p *coderunner.Plan) {
+				p.Framework = coderunner.Choice{Value: "Next.js", Why: "dependency next in package.json:3"}
+				p.PackageManager.Why = "package-lock.json"
+				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
+				p.Build = coderunner.Choice{Value: "next build", Why: "what next dev in scripts.start needs for production"}
+				p.Start = coderunner.Choice{Value: "next start", Why: "scripts.start in package.json:2, without next dev"}
+				p.Warnings = []string{`scripts.start runs next dev, which is for development; "next start" is started instead.`}
+			}),
+		},
+		"Vite site": {
+			tree: []string{"package.json", `{
+"scripts": {"start": "vite", "build": "vite build --outDir public/site", "serve": "vite preview"},
+"devDependencies": {"vite": "5"}}`, "package-lock.json", "{}", "index.html", ""},
+			want: node18(func(p *coderunner.Plan) {
+				p.Framework = coderunner.Choice{Value: "Vite", Why: "dependency vite in package.json:3"}
+				p.PackageManager.Why = "package-lock.json"
+				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
+				p.Build = coderunner.Choice{Value: "vite build --outDir public/site", Why: "scripts.build in package.json:2"}
+				p.StaticDir = coderunner.Choice{Value: "public/site", Why: "scripts.build in package.json:2"}
+				p.Start = coderunner.Choice{Value: "npx --yes serve@14 --single public/site --listen tcp://0.0.0.0:$PORT",
+					Why: "scripts.start in package.json:2 runs vite, a development server"}
+				p.Warnings = []string{"scripts.start runs vite, a development server. The site is built instead, and the folder public/site is served by the package serve, which npx fetches."}
+			}),
+		},
+		"odd package.json": {
+			tree: []string{"package.json", "\ufeff{\"scripts\": {\"start\": \"node a.js\",\n\"start\": \"node b.js\", \"build\": 7}, \"main\": []}"},
+			want: node18(func(p *coderunner.Plan) {
+				p.Start = coderunner.Choice{Value: "node b.js", Why: "scripts.start in package.json:2"}
+				p.Warnings = []string{
+					"package.json has scripts.start twice; the second, in line 2, counts.",
+					"scripts.build in package.json:2 is not text and is ignored.",
+					"main in package.json:2 is not text and is ignored.",
+				}
+			}),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkPlan(t, files(test.tree...), test.want)
+		})
+	}
+}
+
+func TestRuntimeVersions(t *testing.T) {
+	t.Parallel()
+	for wish, want := range map[string]struct{ why, warning string }{
+		">=18":                       {why: "engines.node >=18 in package.json:1"},
+		"18.x || >=20":               {why: "engines.node 18.x || >=20 in package.json:1"},
+		"^20.19.0 || >=22.12.0":      {why: "the default", warning: "(engines.node ^20.19.0 || >=22.12.0 in package.json:1)"},
+		"not a version":              {why: "the default", warning: "is not understood; Node.js 18 is used."},
+		"<script>\u202e\u0000x</b>9": {why: "the default", warning: "<script>��x</b>9"},
+	} {
+		plan, err := Analyze(files("package.json", `{"engines": {"node": `+quoted(wish)+`}}`, "index.js", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan.Runtime.Why != want.why || plan.Runtime.Appliance != "nodejs-18" {
+			t.Errorf("%q: runtime %+v, want why %q", wish, plan.Runtime, want.why)
+		}
+		checkOneWarning(t, wish, plan.Warnings, want.warning)
+	}
+	plan, err := Analyze(files("index.js", "", ".nvmrc", "# ours\nlts/iron\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkOneWarning(t, ".nvmrc", plan.Warnings, "(lts/iron in .nvmrc:2)")
+}
+
+func TestSatisfies(t *testing.T) {
+	t.Parallel()
+	for wish, want := range map[string]bool{
+		"18": true, "v18.12.1": true, "18.x": true, "18.*": true, "=18.0.0": true, "^18.0.0": true, "~18.20": true, "~18.19": false,
+		">=18 <19": true, ">= 18.0.0 < 21": true, "16 - 20": true, "14 - 16": false, "<18": false, "<=18": true, ">18": false,
+		">18.19": true, "*": true, "x": true, "": true, "latest": true, "lts/*": true, "lts/hydrogen": true, "lts/jod": false,
+		"^16 || ^18": true, "20": false, "20.11.1": false, ">=20": false, ">=18.21": false, "^18.21 || ^20.9": false, "18.20.4-rc.1": true,
+	} {
+		got, understood := satisfies(wish, appliance18)
+		if !understood || got != want {
+			t.Errorf("satisfies(%q) = %v, understood %v; want %v", wish, got, understood, want)
+		}
+	}
+	for _, wish := range []string{"eighteen", "18.2.3.4", ">=>18", "18 || $(x)", "lts/unknown"} {
+		if _, understood := satisfies(wish, appliance18); understood {
+			t.Errorf("satisfies(%q) claims to understand", wish)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package analyzer
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// The Node.js of the appliance nodejs-18.
+var appliance18 = version{18, 20, 4}
+
+// runtime is always Node.js 18, the one appliance there is; a wish for another
+// version becomes a warning.
+func (a *nodeApp) runtime() coderunner.Runtime {
+	r := coderunner.Runtime{Name: nodejs, Version: "18", Appliance: "nodejs-18", Why: "the default"}
+	wish, name, where := a.versionWish()
+	if wish == "" {
+		return r
+	}
+	asked := name + printable(wish)
+	satisfied, understood := satisfies(wish, appliance18)
+	switch {
+	case !understood:
+		a.warn("The Node.js version %s in %s is not understood; Node.js 18 is used.", asked, where)
+	case !satisfied:
+		a.warn("The project asks for another Node.js (%s in %s), but only 18 is available yet. It runs on 18 and may fail there.", asked, where)
+	default:
+		r.Why = fmt.Sprintf("%s in %s", asked, where)
+	}
+	return r
+}
+
+// versionWish is the first version that the project asks for; name is the
+// field's, for evidence, and ends in a space.
+func (a *nodeApp) versionWish() (wish, name, where string) {
+	if f, ok := a.pkg.engines.get("node"); ok && strings.TrimSpace(f.value) != "" {
+		return strings.TrimSpace(f.value), "engines.node ", f.at()
+	}
+	for _, name := range []string{".nvmrc", ".node-version"} {
+		if !a.hasFile(name) {
+			continue
+		}
+		data, err := a.tree.read(path.Join(a.root, name), 4<<10)
+		if err != nil {
+			continue
+		}
+		for i, line := range strings.Split(string(data), "\n") {
+			line, _, _ = strings.Cut(line, "#")
+			if line = strings.TrimSpace(line); line != "" {
+				return line, "", fmt.Sprintf("%s:%d", name, i+1)
+			}
+		}
+	}
+	if f, ok := a.pkg.volta.get("node"); ok && strings.TrimSpace(f.value) != "" {
+		return strings.TrimSpace(f.value), "volta.node ", f.at()
+	}
+	return "", "", ""
+}
+
+type version [3]int
+
+func (v version) compare(w version) int {
+	for i := range v {
+		if v[i] != w[i] {
+			return v[i] - w[i]
+		}
+	}
+	return 0
+}
+
+// aliases are nvm's names of versions.
+var aliases = map[string]string{
+	"node": "*", "latest": "*", "current": "*", "stable": "*", "lts": "*", "lts/*": "*", "lts/-1": "*",
+	"lts/hydrogen": "18", "lts/iron": "20", "lts/jod": "22", "lts/krypton": "24", "lts/gallium": "16", "lts/fermium": "14",
+	"hydrogen": "18", "iron": "20", "jod": "22", "krypton": "24", "gallium": "16",
+}
+
+// satisfies reports whether v is in the range, written as npm does. A bare or
+// exact version asks for its major version alone: nobody means the patch.
+func satisfies(wish string, v version) (satisfied, understood bool) {
+	wish = strings.ToLower(strings.TrimSpace(wish))
+	if alias, ok := aliases[wish]; ok {
+		wish = alias
+	}
+	if len(wish) > 256 {
+		return false, false
+	}
+	for _, alternative := range strings.Split(wish, "||") {
+		ok, known := satisfiesAll(strings.TrimSpace(alternative), v)
+		if !known {
+			return false, false
+		}
+		satisfied = satisfied || ok
+	}
+	return satisfied, true
+}
+
+func satisfiesAll(comparators string, v version) (satisfied, understood bool) {
+	if low, high, hyphen := strings.Cut(comparators, " - "); hyphen {
+		from, _, ok1 := parseVersion(low)
+		to, parts, ok2 := parseVersion(high)
+		if !ok1 || !ok2 {
+			return false, false
+		}
+		return v.compare(from) >= 0 && v.compare(ceiling(to, parts)) < 0, true
+	}
+	for _, operator := range []string{">=", "<=", ">", "<", "=", "^", "~"} {
+		for strings.Contains(comparators, operator+" ") {
+			comparators = strings.ReplaceAll(comparators, operator+" ", operator)
+		}
+	}
+	satisfied = true
+	for _, comparator := range strings.FieldsFunc(comparators, func(r rune) bool { return r == ' ' || r == ',' || r == '\t' }) {
+		operand := strings.TrimLeft(comparator, "<>=^~")
+		operator := comparator[:len(comparator)-len(operand)]
+		w, parts, ok := parseVersion(operand)
+		if !ok {
+			return false, false
+		}
+		if parts == 0 && operator != "<" && operator != ">" {
+			continue // * allows everything
+		}
+		var holds bool
+		switch operator {
+		case ">=":
+			holds = v.compare(w) >= 0
+		case ">":
+			if parts == 3 {
+				holds = v.compare(w) > 0
+			} else {
+				holds = parts > 0 && v.compare(ceiling(w, parts)) >= 0
+			}
+		case "<":
+			holds = v.compare(w) < 0
+		case "<=":
+			holds = v.compare(ceiling(w, parts)) < 0
+		case "~", "~>":
+			holds = v.compare(w) >= 0 && v.compare(ceiling(w, min(parts, 2))) < 0
+		case "^":
+			holds = v.compare(w) >= 0 && v.compare(ceiling(w, 1)) < 0
+		case "", "=":
+			holds = v[0] == w[0]
+		default:
+			return false, false
+		}
+		satisfied = satisfied && holds
+	}
+	return satisfied, true
+}
+
+// ceiling is the first version after all that begin with the given parts of v.
+func ceiling(v version, parts int) version {
+	switch parts {
+	case 0:
+		return version{1 << 30}
+	case 1:
+		return version{v[0] + 1}
+	case 2:
+		return version{v[0], v[1] + 1}
+	}
+	return version{v[0], v[1], v[2] + 1}
+}
+
+// parseVersion reads 18, v18.2, 18.x, 18.2.1-rc.1 and *; parts is how many numbers there were.
+func parseVersion(text string) (v version, parts int, ok bool) {
+	text = strings.TrimPrefix(strings.TrimSpace(text), "v")
+	text, _, _ = strings.Cut(text, "+")
+	text, _, _ = strings.Cut(text, "-")
+	numbers := strings.Split(text, ".")
+	if len(numbers) > 3 {
+		return version{}, 0, false
+	}
+	for i, number := range numbers {
+		if number == "x" || number == "*" || number == "" && i == 0 && len(numbers) == 1 {
+			return v, i, true
+		}
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 0 || n > 1<<20 {
+			return version{}, 0, false
+		}
+		v[i] = n
+		parts = i + 1
+	}
+	return v, parts, true
+}
