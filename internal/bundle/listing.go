@@ -36,6 +36,7 @@ type listing struct {
 	limits   Limits
 	entries  []entry
 	expanded int64
+	text     int // bytes of paths and link targets
 	seen     int // entries of the archive, kept or not
 	omitted  omissions
 }
@@ -43,6 +44,9 @@ type listing struct {
 // maxSeen bounds how many entries are read at all, in multiples of Limits.Entries:
 // what is left out (node_modules) often has many more than what stays.
 const maxSeen = 20
+
+// maxText bounds the memory that names take, in bytes.
+const maxText = 16 << 20
 
 // admit judges one name of the archive. keep is false for what is left out and for the
 // root itself.
@@ -108,17 +112,21 @@ func (l *listing) add(e entry) error {
 		return coderunner.Errorf(coderunner.TooLarge, "The archive holds more than %s when unpacked (%s is where it went over). Leave out what the app does not need.",
 			bytesText(l.limits.ExpandedBytes), shown(e.path))
 	}
+	if l.text += len(e.path) + len(e.target); l.text > maxText {
+		return coderunner.Errorf(coderunner.TooLarge, "The archive's names take more than %s. Leave out what the app does not need.", bytesText(maxText))
+	}
 	l.expanded += e.size
 	l.entries = append(l.entries, e)
 	return nil
 }
 
-// finish judges the tree as a whole, completes it with the directories that are only
-// implied, and sorts it. With strip, a single top directory goes away.
-func (l *listing) finish(strip bool) error {
-	if strip {
-		l.strip()
+// finish judges the tree as a whole, takes a single top directory away, completes it with
+// the directories that are only implied, and sorts it. sent is the archive's size.
+func (l *listing) finish(sent int64) error {
+	if l.expanded > ratioFloor && l.expanded > l.limits.Ratio*sent {
+		return bomb(l.limits)
 	}
+	l.strip()
 	tree := newNames()
 	dirs := map[string]bool{}
 	kept := l.entries[:0]

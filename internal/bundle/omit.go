@@ -48,15 +48,17 @@ func omitted(components []string) (name, note string) {
 			return component, ""
 		case strings.HasPrefix(component, "._"): // macOS keeps attributes in such twins
 			return "._*", ""
-		case component == ".env" || strings.HasPrefix(component, ".env.") && strings.HasSuffix(component, ".local"):
-			// .env.production and the like stay: their convention is that they are committed.
+		case component == ".env" || component == ".env.local":
 			return component, envNote
+		case strings.HasPrefix(component, ".env.") && strings.HasSuffix(component, ".local"):
+			// .env.production and the like stay: their convention is that they are committed.
+			return ".env.*.local", envNote
 		}
 	}
 	return "", ""
 }
 
-// omissions counts what was left out.
+// omissions counts what was left out, by the names that omitted has.
 type omissions map[string]*Omission
 
 func (o omissions) add(name, note string, files int) {
@@ -68,14 +70,11 @@ func (o omissions) add(name, note string, files int) {
 	found.Count += files
 }
 
-// maxOmissions bounds a report that a hostile archive could make long.
-const maxOmissions = 50
-
 func (o omissions) list() []Omission {
 	all := make([]Omission, 0, len(o))
 	for _, omission := range o {
 		all = append(all, *omission)
 	}
 	slices.SortFunc(all, func(a, b Omission) int { return strings.Compare(a.Name, b.Name) })
-	return all[:min(len(all), maxOmissions)]
+	return all
 }

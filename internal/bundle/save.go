@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -17,12 +18,15 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Options describe an upload. What an archive is, is told by its first bytes; its name and
-// the type that the client claims are only used to say what arrived.
+// Options go with an upload. What an archive is, is told by its first bytes; its name
+// is only used to say what arrived.
 type Options struct {
-	Filename    string
-	ContentType string
-	Strip       bool // when everything lies in one top directory, that directory goes away
+	Filename string
+
+	// Record, if set, is called with the stored bundle to note down that it is
+	// wanted. Until it returns, Remove and Sweep leave the bundle alone. If it fails, so
+	// does Save, and the bundle goes away unless somebody else wants it.
+	Record func(Saved) error
 }
 
 // Saved is a bundle that Save stored.
@@ -36,7 +40,7 @@ type Saved struct {
 }
 
 // Save reads a .zip, .tar, .tar.gz or .tar.zst from r to its end and stores its
-// tree. A refused, failed or cancelled upload leaves nothing behind. Errors are
+// tree. A directory in which everything lies is stripped. A refused, failed or cancelled upload leaves nothing behind. Errors are
 // sentences: Invalid names the entry that cannot be accepted, TooLarge the limit,
 // Unavailable the server's full disk. ctx's error comes back as it is.
 func (s *Store) Save(ctx context.Context, r io.Reader, o Options) (Saved, error) {
@@ -52,16 +56,19 @@ func (s *Store) Save(ctx context.Context, r io.Reader, o Options) (Saved, error)
 	defer spool.Close()
 	content, err := s.read(up, spool, list, o)
 	if err == nil {
-		err = list.finish(o.Strip)
+		err = list.finish(up.n)
 	}
 	if err != nil {
 		return Saved{}, up.blame(err)
 	}
-	saved, err := s.store(ctx, list.entries, content)
+	saved := Saved{Filename: o.Filename, ExpandedBytes: list.expanded, Omitted: list.omitted.list()}
+	blob, err := s.pack(ctx, list.entries, content, &saved)
 	if err != nil {
-		return Saved{}, up.blame(err)
+		return Saved{}, err
 	}
-	saved.Filename, saved.ExpandedBytes, saved.Omitted = o.Filename, list.expanded, list.omitted.list()
+	if err := s.putInPlace(blob, saved, o.Record); err != nil {
+		return Saved{}, err
+	}
 	return saved, nil
 }
 
@@ -128,11 +135,11 @@ func damaged(err error) error {
 	return coderunner.Wrap(err, coderunner.Invalid, "The archive is damaged and cannot be read. Pack it again and upload it again.")
 }
 
-// store writes the entries as the canonical tar, compressed, under its address.
-func (s *Store) store(ctx context.Context, entries []entry, content contents) (saved Saved, err error) {
+// pack writes the entries as the canonical tar, compressed, to a file in tmp.
+func (s *Store) pack(ctx context.Context, entries []entry, content contents, saved *Saved) (name string, err error) {
 	file, err := os.CreateTemp(s.tmp(), "blob-")
 	if err != nil {
-		return Saved{}, onDisk(err)
+		return "", onDisk(err)
 	}
 	defer func() {
 		file.Close()
@@ -143,54 +150,90 @@ func (s *Store) store(ctx context.Context, entries []entry, content contents) (s
 	out := bufio.NewWriterSize(&roomWriter{store: s, w: file}, 256<<10)
 	packed, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
 	if err != nil {
-		return Saved{}, fmt.Errorf("compress bundle: %w", err)
+		return "", fmt.Errorf("compress bundle: %w", err)
 	}
 	defer packed.Close()
 	sum := sha256.New()
 	if saved.Files, err = writeCanonical(ctx, io.MultiWriter(sum, packed), entries, content); err != nil {
-		return Saved{}, err
+		return "", err
 	}
 	if err := packed.Close(); err != nil {
-		return Saved{}, err
+		return "", err
 	}
 	if err := out.Flush(); err != nil {
-		return Saved{}, err
+		return "", err
 	}
 	if err := file.Sync(); err != nil {
-		return Saved{}, onDisk(err)
+		return "", onDisk(err)
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return Saved{}, fmt.Errorf("size of bundle: %w", err)
+		return "", fmt.Errorf("size of bundle: %w", err)
 	}
 	saved.SizeBytes, saved.SHA256 = info.Size(), hex.EncodeToString(sum.Sum(nil))
-	if err := ctx.Err(); err != nil {
-		return Saved{}, err
-	}
-	return saved, s.putInPlace(file.Name(), saved.SHA256)
+	return file.Name(), ctx.Err()
 }
 
-// putInPlace moves a complete blob to its address. One that is there already is
-// replaced by its equal, so that its age begins anew.
-func (s *Store) putInPlace(temp, sha string) error {
-	path, err := s.blob(sha)
+// putInPlace moves a complete blob to its address and has it recorded. One that is
+// there already is replaced by its equal, so that its age begins anew.
+func (s *Store) putInPlace(temp string, saved Saved, record func(Saved) error) error {
+	path, err := s.blob(saved.SHA256)
 	if err != nil {
 		return err
 	}
-	s.publish.Lock()
-	defer s.publish.Unlock()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return onDisk(err)
+	c, err := s.publishBlob(temp, path, saved.SHA256)
+	if err != nil {
+		_ = os.Remove(temp)
+		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return onDisk(err)
-	}
-	for _, dir := range []string{filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
-		if err := syncDir(dir); err != nil {
+	recorded := false
+	defer func() { // also when record panics
+		s.publish.Lock()
+		defer s.publish.Unlock()
+		c.recorded = c.recorded || recorded
+		if c.holders--; c.holders > 0 {
+			return
+		}
+		delete(s.claims, saved.SHA256)
+		if c.unused && !c.recorded {
+			_ = removeBlob(path) // what fails here is left to Sweep
+		}
+	}()
+	if record != nil {
+		if err := record(saved); err != nil {
 			return err
 		}
 	}
+	recorded = true
 	return nil
+}
+
+func (s *Store) publishBlob(temp, path, sha string) (*claim, error) {
+	s.publish.Lock()
+	defer s.publish.Unlock()
+	_, err := os.Lstat(path)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, onDisk(err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return nil, onDisk(err)
+	}
+	for _, dir := range []string{filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
+		if err := syncDir(dir); err != nil {
+			if fresh {
+				_ = removeBlob(path)
+			}
+			return nil, err
+		}
+	}
+	c := s.claims[sha]
+	if c == nil {
+		c = &claim{unused: fresh}
+		s.claims[sha] = c
+	}
+	c.holders++
+	return c, nil
 }
 
 func syncDir(path string) error {

@@ -6,7 +6,7 @@
 // the same tree has the same address whatever archive it came in. On disk the tar is compressed:
 //
 //	<dir>/blobs/ab/cdef…  one bundle; appears in one rename, never changes
-//	<dir>/tmp/            what an upload is working on; emptied by NewStore
+//	<dir>/tmp/            what an upload is working on; emptied by Open
 //
 // Nothing is ever unpacked into files of the archive's names, so there is no path
 // for a hostile name to travel. Memory does not grow with an archive's size, only with the
@@ -14,6 +14,7 @@
 package bundle
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -40,41 +41,49 @@ type Limits struct {
 	PathBytes     int   // one path; each of its components may have 255
 	Depth         int   // components of one path
 	Ratio         int64 // expanded to sent, once more than 32 MiB have come out
+	FreeBytes     int64 // what the disk keeps free, whatever is uploaded
 }
 
 // DefaultLimits are for people's own source code.
 func DefaultLimits() Limits {
-	return Limits{ArchiveBytes: 256 << 20, ExpandedBytes: 1 << 30, Entries: 50_000, PathBytes: 1024, Depth: 32, Ratio: 200}
+	return Limits{ArchiveBytes: 256 << 20, ExpandedBytes: 1 << 30, Entries: 50_000, PathBytes: 1024, Depth: 32, Ratio: 200, FreeBytes: 256 << 20}
 }
 
-// Config says where bundles live. Zero Limits mean DefaultLimits.
-type Config struct {
-	Dir          string
-	Limits       Limits
-	MinFreeBytes int64 // the disk is never filled beyond this floor by an upload
+// orDefault fills in what is zero.
+func (l Limits) orDefault() Limits {
+	d := DefaultLimits()
+	return Limits{
+		ArchiveBytes: cmp.Or(l.ArchiveBytes, d.ArchiveBytes), ExpandedBytes: cmp.Or(l.ExpandedBytes, d.ExpandedBytes),
+		Entries: cmp.Or(l.Entries, d.Entries), PathBytes: cmp.Or(l.PathBytes, d.PathBytes), Depth: cmp.Or(l.Depth, d.Depth),
+		Ratio: cmp.Or(l.Ratio, d.Ratio), FreeBytes: cmp.Or(l.FreeBytes, d.FreeBytes),
+	}
 }
 
 // Store keeps bundles. Its methods are safe for concurrent use. One process at a
 // time uses a directory.
 type Store struct {
-	dir     string
-	limits  Limits
-	minFree int64
+	dir    string
+	limits Limits
 
 	publish sync.Mutex // orders appearing and removal of blobs
+	claims  map[string]*claim
+}
+
+// claim is on a blob while Options.Record works.
+type claim struct {
+	holders  int
+	unused   bool // nobody wanted the blob before them, or nobody does any more
+	recorded bool // one of them does
 }
 
 // sweepGrace is how long a blob is safe from Sweep after it was last saved, so that one
 // whose record is still being written is not removed.
 const sweepGrace = time.Hour
 
-// NewStore opens the directory, makes it if needed, and removes what uploads that
-// were cut off have left.
-func NewStore(config Config) (*Store, error) {
-	s := &Store{dir: config.Dir, limits: config.Limits, minFree: config.MinFreeBytes}
-	if s.limits == (Limits{}) {
-		s.limits = DefaultLimits()
-	}
+// Open opens the directory, makes it if needed, and removes what uploads that were
+// cut off have left. A limit that is zero is the default's.
+func Open(dir string, limits Limits) (*Store, error) {
+	s := &Store{dir: dir, limits: limits.orDefault(), claims: map[string]*claim{}}
 	if err := os.RemoveAll(s.tmp()); err != nil {
 		return nil, fmt.Errorf("sweep unfinished uploads: %w", err)
 	}
@@ -85,6 +94,9 @@ func NewStore(config Config) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Limits are what uploads are held to.
+func (s *Store) Limits() Limits { return s.limits }
 
 func (s *Store) tmp() string { return filepath.Join(s.dir, "tmp") }
 
@@ -97,6 +109,8 @@ func (s *Store) blob(sha string) (string, error) {
 	}
 	return filepath.Join(s.dir, "blobs", sha[:2], sha[2:]), nil
 }
+
+func shaOf(path string) string { return filepath.Base(filepath.Dir(path)) + filepath.Base(path) }
 
 func notFound() error {
 	return coderunner.Errorf(coderunner.NotFound, "The uploaded code is no longer there. Upload it again.")
@@ -158,23 +172,8 @@ func (s *stream) Close() error {
 	return s.file.Close()
 }
 
-// Size is what the bundle takes on disk, in bytes.
-func (s *Store) Size(sha string) (int64, error) {
-	path, err := s.blob(sha)
-	if err != nil {
-		return 0, err
-	}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, notFound()
-	} else if err != nil {
-		return 0, fmt.Errorf("size of bundle %s: %w", sha, err)
-	}
-	return info.Size(), nil
-}
-
 // Remove deletes the bundle. One that does not exist is success. Readers that have
-// it open go on reading.
+// it open go on reading. One that is just being recorded stays, unless that fails.
 func (s *Store) Remove(sha string) error {
 	path, err := s.blob(sha)
 	if err != nil {
@@ -182,6 +181,10 @@ func (s *Store) Remove(sha string) error {
 	}
 	s.publish.Lock()
 	defer s.publish.Unlock()
+	if c := s.claims[sha]; c != nil {
+		c.unused = true
+		return nil
+	}
 	return removeBlob(path)
 }
 
@@ -202,7 +205,7 @@ func (s *Store) Sweep(keep func(sha string) bool) (int, error) {
 	}
 	removed := 0
 	for _, path := range blobs {
-		if keep(filepath.Base(filepath.Dir(path)) + filepath.Base(path)) {
+		if keep(shaOf(path)) {
 			continue
 		}
 		gone, err := s.sweepOne(path)
@@ -219,6 +222,9 @@ func (s *Store) Sweep(keep func(sha string) bool) (int, error) {
 func (s *Store) sweepOne(path string) (bool, error) {
 	s.publish.Lock()
 	defer s.publish.Unlock()
+	if s.claims[shaOf(path)] != nil {
+		return false, nil
+	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && time.Since(info.ModTime()) < sweepGrace {
 		return false, nil
@@ -248,9 +254,9 @@ func (s *Store) room() error {
 	if err := unix.Statfs(s.dir, &disk); err != nil {
 		return fmt.Errorf("look for free space: %w", err)
 	}
-	if free := int64(disk.Bavail) * disk.Bsize; free < s.minFree {
+	if free := int64(disk.Bavail) * disk.Bsize; free < s.limits.FreeBytes {
 		return coderunner.Wrap(unix.ENOSPC, coderunner.Unavailable,
-			"The server has too little disk space for another upload (%s free, %s are kept back). Try again when its operator has freed some.", bytesText(free), bytesText(s.minFree))
+			"The server's disk is full (%s are free, %s are kept back), so the upload was not kept. Try again when its operator has freed some space.", bytesText(free), bytesText(s.limits.FreeBytes))
 	}
 	return nil
 }
@@ -264,10 +270,9 @@ type roomWriter struct {
 
 func (r *roomWriter) Write(p []byte) (int, error) {
 	if r.since += int64(len(p)); r.since > 8<<20 {
-		if r.since = 0; r.store.minFree > 0 {
-			if err := r.store.room(); err != nil {
-				return 0, err
-			}
+		r.since = 0
+		if err := r.store.room(); err != nil {
+			return 0, err
 		}
 	}
 	n, err := r.w.Write(p)

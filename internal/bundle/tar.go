@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -93,9 +94,9 @@ type tarStream struct {
 func (t *tarStream) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
 	t.n += int64(n)
-	// What is left out passes here too, hence more than ExpandedBytes.
-	if t.n > 4*t.limits.ExpandedBytes+64<<20 {
-		t.err = coderunner.Errorf(coderunner.TooLarge, "The archive is larger than %s when unpacked. Leave out what the app does not need.", bytesText(t.limits.ExpandedBytes))
+	// What is left out and the headers pass here too, hence more than ExpandedBytes.
+	if most := 4*t.limits.ExpandedBytes + 64<<20; t.n > most {
+		t.err = coderunner.Errorf(coderunner.TooLarge, "The archive is larger than %s when unpacked. Leave out what the app does not need.", bytesText(most))
 	} else if t.n > ratioFloor && t.n > t.limits.Ratio*t.up.n {
 		t.err = bomb(t.limits)
 	}
@@ -161,6 +162,11 @@ func (t *tarLister) one(header *tar.Header) error {
 	case tar.TypeSymlink:
 		e.target = header.Linkname
 	case tar.TypeReg:
+		for record := range header.PAXRecords {
+			if strings.HasPrefix(record, "GNU.sparse.") {
+				return refuse(header.Name, "has holes (a sparse file); pack the archive without --sparse")
+			}
+		}
 		return t.file(e, header.Size)
 	case tar.TypeLink:
 		earlier, found := t.files[path.Clean(header.Linkname)]
@@ -168,6 +174,8 @@ func (t *tarLister) one(header *tar.Header) error {
 			return refuse(header.Name, "is a hard link to "+shown(header.Linkname)+", which is not a file before it in the archive")
 		}
 		e.size, e.offset = t.list.entries[earlier].size, t.list.entries[earlier].offset
+	case tar.TypeGNUSparse:
+		return refuse(header.Name, "has holes (a sparse file); pack the archive without --sparse")
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		return refuse(header.Name, "is a device or a pipe")
 	default:

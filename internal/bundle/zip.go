@@ -51,9 +51,6 @@ func readZip(file *os.File, size int64, list *listing) (contents, error) {
 	if err := z.readDirectory(); err != nil {
 		return nil, err
 	}
-	if list.expanded > ratioFloor && list.expanded > list.limits.Ratio*size {
-		return nil, bomb(list.limits)
-	}
 	if err := z.checkOverlap(); err != nil {
 		return nil, err
 	}
