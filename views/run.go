@@ -1,0 +1,93 @@
+package views
+
+import (
+	"time"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// LogWindow is how many of the newest lines the run's page is first sent with,
+// and how many "Load earlier" adds.
+const LogWindow = 2000
+
+// RunPage is one execution of a playbook, live.
+type RunPage struct {
+	Frame
+	Project    coderunner.Project
+	Run        coderunner.Run
+	Deployment *coderunner.Deployment // nil for playbooks about the project as a whole
+	Steps      []coderunner.Step
+	Lines      []coderunner.LogLine // the newest, oldest first, at most LogWindow
+	URL        string               // where the app answers; shown when a deploy succeeded
+}
+
+// LogSlice is a piece of a run's log as a fragment: the answer of
+// GET /runs/{id}/log with before=SEQ.
+type LogSlice struct {
+	RunID string
+	Steps []coderunner.Step // for the headings
+	Lines []coderunner.LogLine
+}
+
+// first answers the first line's number, 0 without lines.
+func first(lines []coderunner.LogLine) int64 {
+	if len(lines) == 0 {
+		return 0
+	}
+	return lines[0].Seq
+}
+
+// last answers the last line's number, 0 without lines.
+func last(lines []coderunner.LogLine) int64 {
+	if len(lines) == 0 {
+		return 0
+	}
+	return lines[len(lines)-1].Seq
+}
+
+// began answers when a run started, or was queued if it has not.
+func began(run coderunner.Run) time.Time {
+	if run.StartedAt != nil {
+		return *run.StartedAt
+	}
+	return run.CreatedAt
+}
+
+// RunTitle is the document's title while the run stands as it does.
+func RunTitle(project coderunner.Project, run coderunner.Run) string {
+	words := wordsOf(run.Playbook)
+	state := words.during
+	switch run.State {
+	case coderunner.RunQueued:
+		state = "Queued"
+	case coderunner.RunCancelling:
+		state = "Cancelling"
+	case coderunner.RunSucceeded:
+		state = words.succeeded
+	case coderunner.RunFailed:
+		state = "Failed"
+	case coderunner.RunCancelled:
+		state = "Cancelled"
+	}
+	return state + " · " + project.Name
+}
+
+// failureOf answers why the run failed, in general words if nobody said.
+func failureOf(run coderunner.Run) coderunner.Failure {
+	if run.Failure != nil {
+		return *run.Failure
+	}
+	return coderunner.Failure{Title: wordsOf(run.Playbook).failed + ".", Detail: "The log below has its last lines."}
+}
+
+// barState is the state in the run's bar. A deploy says PROVISIONING, BUILDING
+// and RUNNING as its deployment does.
+func barState(p RunPage) state {
+	switch {
+	case !p.Run.State.Ended():
+		return openRun(p.Run, p.Deployment)
+	case p.Run.State == coderunner.RunSucceeded && p.Deployment != nil:
+		return deploymentState(p.Deployment.Status)
+	}
+	return runState(p.Run.State)
+}
