@@ -1,0 +1,95 @@
+// Package diagnosis turns what was observed of a command or an app that failed
+// into a sentence for its owner: what happened, what shows it, what to do next.
+//
+// It is a pure function of the evidence. What it looks at, in this order:
+//
+//	the limits    out of memory, out of time
+//	the sockets   (health) listens at the wrong place; answers 5xx
+//	the lines     what the tools print when they give up: npm, node, bundlers
+//	the end       command not found, signal, exit code
+//
+// Failure.ID is "<step>.<cause>" for what is the step's own, "npm.<cause>" for
+// what npm (or yarn, pnpm) says, "node.<cause>" for what Node.js says.
+package diagnosis
+
+import (
+	"time"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// Evidence is what was observed of a step that failed. Zero values mean "not observed".
+type Evidence struct {
+	Step    string // "install", "build", "start" or "health"
+	Command string
+
+	ExitCode  int
+	Signal    int // 0 if none
+	OOMKilled bool
+	TimedOut  bool
+	Timeout   time.Duration // the bound that passed; health: how long was waited
+	Exited    bool          // start: the process ended
+	Uptime    time.Duration // start: how long it ran
+
+	Sockets    []sandbox.Socket // health: what listens in the sandbox
+	Status     int              // health: the last HTTP status, 0 for none
+	HealthPath string
+
+	Lines []string // the last lines of the step's log, oldest first; may carry ANSI sequences
+	Plan  coderunner.Plan
+}
+
+// Diagnose says why the step failed. Title, Next and ID are never empty.
+func Diagnose(ev Evidence) coderunner.Failure {
+	c := newCase(ev)
+	f := c.failure()
+	if f.Blame == "" {
+		f.Blame = coderunner.Theirs
+	}
+	if !ev.TimedOut && ev.Step != "health" {
+		code := ev.ExitCode
+		f.ExitCode = &code
+	}
+	f.Lines = excerpt(ev.Lines, c.shownBy)
+	return f
+}
+
+// failure tries what is most certain first.
+func (c *evidenceCase) failure() coderunner.Failure {
+	if f, ok := c.limits(); ok {
+		return f
+	}
+	if c.ev.Step == "health" {
+		return c.health()
+	}
+	if f, ok := c.read(); ok {
+		return f
+	}
+	return c.end()
+}
+
+// limits is about commands that were ended because they took too much.
+func (c *evidenceCase) limits() (coderunner.Failure, bool) {
+	const less = "Make it use less memory, or ask whoever runs this server for a larger limit."
+	if at, _ := c.last(heapExhausted); c.ev.OOMKilled || at >= 0 {
+		c.shownBy = at
+		f := coderunner.Failure{ID: c.ev.Step + ".out_of_memory", Title: c.subject() + " ran out of memory and was killed.",
+			Detail: "It needed more than the memory limit of its sandbox.", Next: less}
+		switch {
+		case !c.ev.OOMKilled:
+			f.Title = c.subject() + " ran out of memory."
+			f.Detail = "Node.js reached the limit of its own heap (JavaScript heap out of memory)."
+			f.Next = "Make it keep less in memory, or set the variable NODE_OPTIONS to --max-old-space-size=400 or another number of megabytes that fits the sandbox."
+		case c.ev.Step == "build":
+			f.Next = "Build on your own computer and upload the result with an empty build command, or ask whoever runs this server for a larger limit."
+		}
+		return f, true
+	}
+	if c.ev.TimedOut {
+		return coderunner.Failure{ID: c.ev.Step + ".timed_out", Title: c.subject() + " did not finish within " + spell(c.ev.Timeout) + " and was ended.",
+			Detail: "It was: " + quote(c.ev.Command) + ".",
+			Next:   "Check whether it waits for input or starts a server: an install or build command has to end by itself. What runs for ever belongs in the start command."}, true
+	}
+	return coderunner.Failure{}, false
+}
