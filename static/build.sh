@@ -10,6 +10,7 @@ fi
 mkdir -p static/vendor
 node static/src/icons.mjs
 node static/src/ansi.mjs
+node static/src/nova.mjs
 node_modules/.bin/tailwindcss -i static/src/app.css -o static/app.css --minify
 for file in htmx.org/dist/htmx.min.js htmx.org/dist/ext/hx-sse.min.js; do
 	sed '/^\/\/# sourceMappingURL=/d' "node_modules/$file" >"static/vendor/$(basename "$file")"

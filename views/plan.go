@@ -90,7 +90,7 @@ func ReadPlanForm(posted url.Values) PlanForm {
 	for i, key := range posted["env_key"] {
 		row := EnvRow{Key: strings.TrimSpace(key)}
 		if i < len(values) {
-			row.Value = values[i]
+			row.Value = strings.ReplaceAll(values[i], "\r\n", "\n") // as forms send the lines of a text area
 		}
 		if row.Key != "" || row.Value != "" {
 			form.Env = append(form.Env, row)

@@ -26,6 +26,20 @@ function variables(section) {
     key(left[Math.min(index, left.length - 1)] ?? add()).focus();
   }
 
+  // setValue puts text into a row's value. One of several lines, such as a key, needs
+  // a field that has lines.
+  function setValue(row, text) {
+    let field = value(row);
+    if (text.includes("\n") && field.tagName === "INPUT") {
+      const area = document.createElement("textarea");
+      for (const { name, value } of field.attributes) if (name !== "type" && name !== "value") area.setAttribute(name, value);
+      area.rows = 3;
+      field.replaceWith(area);
+      field = area;
+    }
+    field.value = text;
+  }
+
   // fill puts each pair where its key stands already, else into the first empty row
   // from the given one on.
   function fill(pairs, from) {
@@ -33,7 +47,7 @@ function variables(section) {
       const known = all().find((row) => key(row).value.trim() === name);
       const row = known ?? [from, ...all()].find((candidate) => candidate.isConnected && blank(candidate)) ?? add();
       key(row).value = name;
-      value(row).value = text;
+      setValue(row, text);
     }
   }
 
@@ -57,14 +71,23 @@ function variables(section) {
   });
 
   rows.addEventListener("paste", (event) => {
-    const field = event.target.closest?.("[name=env_key]");
     const text = event.clipboardData?.getData("text") ?? "";
+    const whole = event.target.closest?.("input[name=env_value]");
+    if (whole && whole.value === "" && text.trim().includes("\n")) {
+      event.preventDefault();
+      const row = whole.closest("[data-variable-row]");
+      setValue(row, text.replace(/\r\n?/g, "\n"));
+      value(row).focus();
+      return;
+    }
+    const field = event.target.closest?.("[name=env_key]");
     const pairs = field ? parseEnv(text) : [];
     if (pairs.length === 0) return;
     event.preventDefault();
     const row = field.closest("[data-variable-row]");
     if (pairs.length === 1 && value(row).value === "") {
-      [field.value, value(row).value] = pairs[0];
+      field.value = pairs[0][0];
+      setValue(row, pairs[0][1]);
     } else {
       fill(pairs, row);
       toast(`${count(pairs.length, "variable")} filled in`);
