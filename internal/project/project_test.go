@@ -334,3 +334,48 @@ func TestUploadsOfOneNameAtOnceAllGetAName(t *testing.T) {
 		t.Errorf("names %q, want %q", got, want)
 	}
 }
+
+func TestProposeKeepsWhatTheUserChose(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, b, err := w.NewFromUpload(t.Context(), w.ada.ID, "app", "app.tar", node(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen := b.Plan
+	chosen.Start = coderunner.Choice{Value: "node other.js", Why: "your choice"}
+	chosen.Port, chosen.PortWhy = 4000, "your choice"
+	chosen.Install = coderunner.Choice{Value: "stale", Why: "package.json of the first upload"}
+	if err := w.store.SetProjectPlan(t.Context(), p.ID, chosen); err != nil {
+		t.Fatal(err)
+	}
+	next := must(w.Upload(t.Context(), w.ada.ID, p.ID, node(t), "v2.tar", nil))(t)
+	plan := must(w.Propose(t.Context(), w.ada.ID, p.ID, next.ID, ""))(t)
+	if plan.Start.Value != "node other.js" || plan.Port != 4000 {
+		t.Errorf("start %q on port %d, want the user's choices", plan.Start.Value, plan.Port)
+	}
+	if plan.Install.Value == "stale" {
+		t.Error("the analyzer's own former finding was kept as if the user had chosen it")
+	}
+	other := must(w.Create(t.Context(), w.ada.ID, "Other"))(t)
+	_, err = w.Propose(t.Context(), w.ada.ID, other.ID, next.ID, "")
+	wantKind(t, "another project's bundle", err, coderunner.NotFound)
+	_, err = w.Propose(t.Context(), w.bob.ID, p.ID, next.ID, "")
+	wantKind(t, "another user's bundle", err, coderunner.NotFound)
+}
+
+func TestUploadsCountsEachBlobOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, b, err := w.NewFromUpload(t.Context(), w.ada.ID, "app", "app.tar", node(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(w.Upload(t.Context(), w.ada.ID, p.ID, node(t), "again.tar", nil))(t)
+	count, size, err := w.Uploads(t.Context(), w.ada.ID, p.ID)
+	if err != nil || count != 2 || size != b.SizeBytes {
+		t.Errorf("%d uploads of %d bytes (%v), want 2 of %d", count, size, err, b.SizeBytes)
+	}
+	_, _, err = w.Uploads(t.Context(), w.bob.ID, p.ID)
+	wantKind(t, "somebody else's", err, coderunner.NotFound)
+}

@@ -43,3 +43,15 @@ func (s *Service) variableTimes(ctx context.Context, projectID string) (map[stri
 	})
 	return times, err
 }
+
+// Uploads counts a project's bundles and the bytes that they take on disk.
+func (s *Service) Uploads(ctx context.Context, userID, projectID string) (count int, bytes int64, err error) {
+	if _, err := s.store.Project(ctx, userID, projectID); err != nil {
+		return 0, 0, err
+	}
+	err = s.store.InTx(ctx, func(st *store.Store) error {
+		return st.Tx().QueryRow(ctx, `SELECT count(*), coalesce((SELECT sum(size_bytes) FROM (SELECT DISTINCT ON (sha256) size_bytes FROM bundles WHERE project_id = $1) AS blobs), 0)
+			FROM bundles WHERE project_id = $1`, projectID).Scan(&count, &bytes)
+	})
+	return count, bytes, err
+}
