@@ -22,6 +22,7 @@ var baseRootScript string
 // and, through dpkg's settings in it, of all that is installed over it.
 var baseOptions = []string{
 	"--mode=root", "--variant=minbase", "--format=directory",
+	"--include=tini", // the first process of every sandbox
 	"--dpkgopt=force-unsafe-io",
 	"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 	"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*",

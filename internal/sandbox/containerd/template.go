@@ -2,12 +2,15 @@ package containerd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
@@ -24,9 +27,21 @@ import (
 //	base (mmdebstrap) ──> layer file ─┐
 //	packages, files, setup ──> layer ─┴─> archive ──> image ──> snapshots
 
-// templateImage is the name of a template's image in the engine.
+// templateImage is the name of a template's image in the engine. Another way of
+// building makes another template of the same definition.
 func templateImage(ref sandbox.TemplateRef) string {
-	return "coderunner.local/" + ref.Name + ":" + ref.Digest
+	return "coderunner.local/" + ref.Name + ":" + ref.Digest + "-" + buildRecipe()
+}
+
+// templateKey is the beginning of the names of a template's files.
+func templateKey(ref sandbox.TemplateRef) string {
+	return ref.Name + "-" + ref.Digest + "-" + buildRecipe()
+}
+
+// buildRecipe names how this program builds.
+func buildRecipe() string {
+	sum := sha256.Sum256([]byte(baseRootScript + strings.Join(baseOptions, "\n") + templateRootScript))
+	return hex.EncodeToString(sum[:4])
 }
 
 // templateStore is an engine and the directory where archives of templates are kept.
@@ -64,7 +79,7 @@ func (s templateStore) provide(ctx context.Context, t sandbox.Template, out io.W
 		return coderunner.Wrap(err, coderunner.Unavailable, "The directory of templates, %s, cannot be made.", s.dir)
 	}
 	clearAbandoned(s.dir)
-	site, err := enterWorksite(ctx, s.dir, t.Name+"-"+t.Digest, out)
+	site, err := enterWorksite(ctx, s.dir, templateKey(t.TemplateRef), out)
 	if err != nil {
 		return explainBuild(err, s.dir, t, func(string, ...any) {})
 	}
@@ -77,7 +92,7 @@ func (s templateStore) provide(ctx context.Context, t sandbox.Template, out io.W
 
 // make loads the template's archive, and builds it first if it has to.
 func (s templateStore) make(ctx context.Context, t sandbox.Template, site *worksite) error {
-	archive := filepath.Join(s.dir, t.Name+"-"+t.Digest+".tar")
+	archive := filepath.Join(s.dir, templateKey(t.TemplateRef)+".tar")
 	err := verifyArchive(ctx, archive, t.TemplateRef)
 	if errors.Is(err, errDamaged) {
 		if !errors.Is(err, os.ErrNotExist) {
@@ -129,7 +144,7 @@ func buildTemplate(ctx context.Context, dir, archive string, t sandbox.Template,
 		return coderunner.Errorf(coderunner.Unavailable, "Templates are built with the rights of root. Start CodeRunner as root and try again.")
 	}
 	site.say("Building the template %s …", t.Name)
-	work := filepath.Join(dir, t.Name+"-"+t.Digest+".work")
+	work := filepath.Join(dir, templateKey(t.TemplateRef)+".work")
 	if err := os.RemoveAll(work); err != nil {
 		return err
 	}

@@ -7,3 +7,12 @@ const (
 	labelUserName       = "coderunner.io/user.name"
 	labelUserHome       = "coderunner.io/user.home"
 )
+
+// Labels of a container.
+const (
+	labelInstance = "coderunner.io/instance"
+	labelName     = "coderunner.io/name"
+	labelNetwork  = "coderunner.io/network"
+	labelSpec     = "coderunner.io/spec"   // hash of what it was made from
+	labelOwn      = "coderunner.io/label/" // and the caller's own labels
+)

@@ -1,0 +1,345 @@
+package containerd
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	client "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// Every command begins as this script, which waits for one line on its standard
+// input, a pipe of ours: by then it is in a cgroup of its own, from which nothing
+// that it starts can leave. What follows on the pipe is the command's own input.
+// The command is passed as arguments; nothing of it is read as shell text.
+const gateScript = `exec <"$0"; read -r _ && exec "$@"`
+
+// Exec implements sandbox.Provider. What the command leaves running is killed when it ends.
+func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (sandbox.Exit, error) {
+	container, task, err := p.running(ctx, name)
+	if err != nil {
+		return sandbox.Exit{}, err
+	}
+	group := "x-" + strings.ToLower(rand.Text())
+	if cmd.ID != "" {
+		if err := checkName("command", cmd.ID); err != nil {
+			return sandbox.Exit{}, err
+		}
+		group = "i-" + cmd.ID
+		if err := p.clear(ctx, container, task, group); err != nil {
+			return sandbox.Exit{}, err
+		}
+	}
+	timed, cancel := ctx, context.CancelFunc(func() {})
+	if cmd.Timeout > 0 {
+		timed, cancel = context.WithTimeout(ctx, cmd.Timeout)
+	}
+	defer cancel()
+	stdout, stderr := cmd.Stdout, cmd.Stderr
+	if stdout == nil {
+		stdout = io.Discard
+	}
+	if stderr == nil {
+		stderr = io.Discard
+	}
+	creator := cio.NewCreator(cio.WithStreams(nil, stdout, stderr), cio.WithFIFODir(filepath.Join(p.sandboxDir(name), "fifo")))
+	kills := p.cgroups.oomKills(sandboxGroup(container.ID()))
+	launched, err := p.launch(timed, launch{name: name, container: container, task: task, group: group, cmd: cmd, creator: creator})
+	if err != nil {
+		err = p.afterExec(ctx, timed, name, err, cmd)
+		return sandbox.Exit{TimedOut: err == nil}, err
+	}
+	exit, err := p.await(timed, launched)
+	exit.OOMKilled = p.cgroups.oomKills(sandboxGroup(container.ID())) > kills
+	if err != nil {
+		err = p.afterExec(ctx, timed, name, err, cmd)
+		exit.TimedOut = err == nil
+	}
+	return exit, err
+}
+
+// afterExec tells the caller's end from the command's own timeout (which is no
+// error) and from the end of the sandbox.
+func (p *Provider) afterExec(ctx, timed context.Context, name string, err error, cmd sandbox.Command) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case timed.Err() != nil && cmd.Timeout > 0:
+		return nil
+	}
+	if _, missing := p.load(context.WithoutCancel(ctx), name); coderunner.KindOf(missing) == coderunner.NotFound {
+		return missing
+	}
+	return p.translate(err, "running a command in the sandbox "+name)
+}
+
+// launch is what is needed to begin a process.
+type launch struct {
+	name      string
+	container client.Container
+	task      client.Task
+	group     string // the process's id in the engine and the name of its cgroup
+	cmd       sandbox.Command
+	creator   cio.Creator
+}
+
+// launched is a process that has begun.
+type launched struct {
+	process client.Process
+	exits   <-chan client.ExitStatus
+	tree    tree
+	fed     chan struct{} // closed when its input has been written, or nobody reads it any more
+	unfeed  func()
+}
+
+// launch begins a process in a cgroup of its own.
+func (p *Provider) launch(ctx context.Context, l launch) (*launched, error) {
+	spec, err := l.container.Spec(p.ctx(ctx))
+	if err != nil {
+		return nil, err
+	}
+	labels, err := l.container.Labels(p.ctx(ctx))
+	if err != nil {
+		return nil, err
+	}
+	process, err := processSpec(spec.Process, l.cmd, labels)
+	if err != nil {
+		return nil, err
+	}
+	gate, err := p.makeGate(l.name, l.group)
+	if err != nil {
+		return nil, err
+	}
+	process.Args = append([]string{"/bin/sh", "-c", gateScript, gate.inside}, l.cmd.Argv...)
+	begun := &launched{tree: p.cgroups.tree(l.container.ID(), l.group), fed: make(chan struct{}), unfeed: gate.abandon}
+	if err := begun.tree.create(); err != nil {
+		gate.abandon()
+		return nil, err
+	}
+	fail := func(err error) (*launched, error) {
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*killTime)
+		defer cancel()
+		gate.abandon()
+		err = errors.Join(err, begun.tree.kill(cleanup))
+		if begun.process != nil {
+			_, _ = begun.process.Delete(p.ctx(cleanup), client.WithProcessKill)
+		}
+		return nil, err
+	}
+	if begun.process, err = l.task.Exec(p.ctx(ctx), l.group, process, l.creator); err != nil {
+		return fail(err)
+	}
+	// The watch outlives ctx: a killed command has an end as well.
+	if begun.exits, err = begun.process.Wait(p.ctx(context.WithoutCancel(ctx))); err != nil {
+		return fail(err)
+	}
+	if err := begun.process.Start(p.ctx(ctx)); err != nil {
+		return fail(err)
+	}
+	if err := begun.tree.add(begun.process.Pid()); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fail(err)
+	}
+	go func() {
+		defer close(begun.fed)
+		gate.open(l.cmd.Stdin)
+	}()
+	return begun, nil
+}
+
+// await waits for the end of a command and of all that it started.
+func (p *Provider) await(ctx context.Context, l *launched) (sandbox.Exit, error) {
+	var status client.ExitStatus
+	var stopped error
+	cleanup, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	select {
+	case status = <-l.exits:
+	case <-ctx.Done():
+		stopped = ctx.Err()
+	}
+	limit, end := context.WithTimeout(cleanup, 2*killTime)
+	defer end()
+	killed := l.tree.kill(limit)
+	if stopped != nil && killed == nil {
+		select {
+		case status = <-l.exits:
+		case <-limit.Done():
+			killed = fmt.Errorf("the engine did not tell the end of a killed command")
+		}
+	}
+	l.unfeed()
+	<-l.fed
+	// Delete waits until all output has been delivered.
+	if _, err := l.process.Delete(p.ctx(limit), client.WithProcessKill); err != nil && !isGone(err) && stopped == nil && killed == nil {
+		killed = err
+	}
+	if stopped != nil || killed != nil {
+		return exitOf(status.ExitCode()), errors.Join(stopped, killed)
+	}
+	return exitOf(status.ExitCode()), status.Error()
+}
+
+func exitOf(code uint32) sandbox.Exit {
+	exit := sandbox.Exit{Code: int(code & 0xff)}
+	if code > 128 && code <= 128+64 {
+		exit.Signal = int(code - 128)
+	}
+	return exit
+}
+
+// clear ends what an earlier launch under the same name left, and forgets it.
+func (p *Provider) clear(ctx context.Context, container client.Container, task client.Task, group string) error {
+	if err := p.cgroups.tree(container.ID(), group).kill(ctx); err != nil {
+		return err
+	}
+	process, err := task.LoadProcess(p.ctx(ctx), group, nil)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return p.translate(err, "looking for an earlier command")
+	}
+	if _, err := process.Delete(p.ctx(ctx), client.WithProcessKill); err != nil && !isGone(err) {
+		return p.translate(err, "ending an earlier command")
+	}
+	return nil
+}
+
+// processSpec is the sandbox's own process with what the command changes.
+func processSpec(base *specs.Process, cmd sandbox.Command, labels map[string]string) (*specs.Process, error) {
+	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
+		return nil, coderunner.Errorf(coderunner.Invalid, "The command is empty.")
+	}
+	process := *base
+	env := map[string]string{}
+	for _, pair := range base.Env {
+		key, value, _ := strings.Cut(pair, "=")
+		env[key] = value
+	}
+	switch cmd.User {
+	case "", env["USER"]:
+	case "root":
+		process.User = specs.User{}
+		process.Capabilities = &specs.LinuxCapabilities{Bounding: rootCapabilities, Effective: rootCapabilities, Permitted: rootCapabilities}
+		env["USER"], env["HOME"] = "root", "/root"
+	default:
+		return nil, coderunner.Errorf(coderunner.Invalid, "The template %s has no user %q.", labels[labelTemplateName], cmd.User)
+	}
+	for key, value := range cmd.Env {
+		if key == "" || strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
+			return nil, coderunner.Errorf(coderunner.Invalid, "%q cannot be an environment variable.", key)
+		}
+		env[key] = value
+	}
+	process.Env = pairs(env)
+	if cmd.Dir != "" {
+		process.Cwd = cmd.Dir
+	}
+	process.Terminal = false
+	return &process, nil
+}
+
+// gate is the pipe at which a new process waits.
+type gate struct {
+	path   string // on the host
+	inside string
+}
+
+func (p *Provider) makeGate(name, group string) (gate, error) {
+	file := "in-" + group + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	g := gate{path: filepath.Join(p.sandboxDir(name), "run", file), inside: runMount + "/" + file}
+	if err := unix.Mkfifo(g.path, 0o644); err != nil {
+		return gate{}, err
+	}
+	return g, os.Chmod(g.path, 0o644)
+}
+
+// open lets the process begin and passes it input. It returns when all is
+// passed or the process reads no more.
+func (g gate) open(input io.Reader) {
+	defer os.Remove(g.path)
+	pipe, err := os.OpenFile(g.path, os.O_WRONLY, 0) // waits for the reader
+	if err != nil {
+		return
+	}
+	defer pipe.Close()
+	// The name goes at once: no other process of the sandbox can open it then.
+	os.Remove(g.path)
+	if input == nil {
+		input = bytes.NewReader(nil)
+	}
+	// A process that ends without reading is its own business.
+	_, _ = io.Copy(pipe, io.MultiReader(strings.NewReader("\n"), input))
+}
+
+// abandon ends an open that waits for a reader which will not come.
+func (g gate) abandon() {
+	if reader, err := os.OpenFile(g.path, os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil {
+		reader.Close()
+	}
+	os.Remove(g.path)
+}
+
+// Upload implements sandbox.Provider.
+func (p *Provider) Upload(ctx context.Context, name, dir string, tar io.Reader) error {
+	var complaint limitedBuffer
+	exit, err := p.Exec(ctx, name, sandbox.Command{
+		Argv:  []string{"/bin/sh", "-c", `mkdir -p -- "$1" && exec tar --extract --file=- --directory="$1" --no-same-owner --delay-directory-restore`, "upload", dir},
+		Dir:   "/",
+		Stdin: tar, Stderr: &complaint,
+	})
+	if err != nil {
+		return err
+	}
+	if exit.Code != 0 {
+		if strings.Contains(complaint.String(), "No space left on device") {
+			return coderunner.Errorf(coderunner.Unavailable, "The server's disk is full. Free some space, then try again.")
+		}
+		return coderunner.Errorf(coderunner.Invalid, "The files could not be unpacked at %s in the sandbox (exit code %d): %s", dir, exit.Code, complaint.String())
+	}
+	return nil
+}
+
+// ReadFile implements sandbox.Provider.
+func (p *Provider) ReadFile(ctx context.Context, name, path string, limit int64) (io.ReadCloser, error) {
+	var content, complaint bytes.Buffer
+	const absent = 66 // EX_NOINPUT
+	exit, err := p.Exec(ctx, name, sandbox.Command{
+		Argv: []string{"/bin/sh", "-c", `test -f "$1" || exit 66; exec head --bytes="$2" -- "$1"`, "read", path, strconv.FormatInt(limit, 10)},
+		Dir:  "/", Stdout: &content, Stderr: &complaint,
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case exit.Code == absent:
+		return nil, coderunner.Errorf(coderunner.NotFound, "The sandbox has no regular file %q.", path)
+	case exit.Code != 0:
+		return nil, coderunner.Errorf(coderunner.Invalid, "The file %q cannot be read: %s", path, strings.TrimSpace(complaint.String()))
+	}
+	return io.NopCloser(&content), nil
+}
+
+// limitedBuffer keeps the first 2 KiB.
+type limitedBuffer struct{ bytes.Buffer }
+
+func (b *limitedBuffer) Write(data []byte) (int, error) {
+	if room := 2048 - b.Len(); room > 0 {
+		b.Buffer.Write(data[:min(room, len(data))])
+	}
+	return len(data), nil
+}

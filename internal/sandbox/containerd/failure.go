@@ -1,0 +1,66 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// ctx adds the engine's namespace.
+func (p *Provider) ctx(ctx context.Context) context.Context {
+	return namespaces.WithNamespace(ctx, p.cfg.Namespace)
+}
+
+// translate turns an error of the engine into one of the contract.
+func (p *Provider) translate(err error, doing string) error {
+	var known *coderunner.Error
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case status.Code(err) == codes.Canceled:
+		return context.Canceled
+	case isDown(err):
+		p.bringBack()
+		return coderunner.Wrap(err, coderunner.Unavailable, "containerd, which runs the sandboxes, does not answer. CodeRunner starts its own again by itself; if this stays, look at its log in %s.", p.cfg.EngineDir)
+	case isDiskFull(err):
+		return coderunner.Wrap(err, coderunner.Unavailable, "The server's disk is full. Free some space, then try again.")
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func isDown(err error) bool {
+	return errdefs.IsUnavailable(err) || status.Code(err) == codes.Unavailable ||
+		strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "error reading from server")
+}
+
+// bringBack starts the private daemon again, in the background and once at a time.
+func (p *Provider) bringBack() {
+	if p.cfg.Address != "" || !p.restart.TryLock() {
+		return
+	}
+	go func() {
+		defer p.restart.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), daemonStart+10*time.Second)
+		defer cancel()
+		// A failure shows at the next call, which comes back here.
+		_ = ensureDaemon(ctx, p.cfg.EngineDir)
+	}()
+}
+
+func notFound(name string) error {
+	return coderunner.Errorf(coderunner.NotFound, "There is no sandbox %q.", name)
+}
+
+// isGone reports that what an engine was asked about does not exist.
+func isGone(err error) bool { return errdefs.IsNotFound(err) || status.Code(err) == codes.NotFound }

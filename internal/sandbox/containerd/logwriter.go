@@ -1,0 +1,216 @@
+package containerd
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The output of a long-lived process is a sequence of records in files named by
+// the offset of their first byte. A record is a header and its data:
+//
+//	stream  1 byte   'o', 'e', or 'x' for the end of the process's output (no data)
+//	time    8 bytes  nanoseconds since 1970, big endian
+//	length  4 bytes  of the data, big endian
+//
+// The newest outputFiles files of up to outputFileBytes are kept.
+const (
+	recordHeader    = 1 + 8 + 4
+	recordMax       = 64 << 10
+	outputFileBytes = 8 << 20
+	outputFiles     = 4
+
+	recordOut = 'o'
+	recordErr = 'e'
+	recordEnd = 'x'
+)
+
+// logWriterCommand is the argument with which the engine runs this program to
+// keep a process's output.
+const logWriterCommand = "sandbox-log-writer"
+
+// Dispatch runs what a sandbox needs of this same program and reports whether
+// there was such a thing to do. Call it first in main, and in TestMain.
+func Dispatch(args []string) bool {
+	if len(args) != 3 || args[1] != logWriterCommand {
+		return false
+	}
+	if err := writeLog(args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, "keeping a process's output:", err)
+		os.Exit(1)
+	}
+	return true
+}
+
+// writeLog keeps what comes from the engine's logging hook: file descriptor 3 is
+// standard output, 4 standard error, and closing 5 says that we are ready
+// (containerd, "Logging Plugins"). It ends with both streams.
+func writeLog(dir string) error {
+	// The engine sends SIGTERM once the process is gone; the pipes may still have its last words.
+	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+	w, err := openOutput(dir)
+	if err != nil {
+		return err
+	}
+	defer w.file.Close()
+	ready := os.NewFile(5, "ready")
+	if err := ready.Close(); err != nil {
+		return err
+	}
+	var streams sync.WaitGroup
+	for fd, kind := range map[uintptr]byte{3: recordOut, 4: recordErr} {
+		streams.Go(func() { w.copy(os.NewFile(fd, "output"), kind) })
+	}
+	streams.Wait()
+	return w.record(recordEnd, nil)
+}
+
+// outputWriter appends records.
+type outputWriter struct {
+	mu    sync.Mutex
+	dir   string
+	file  *os.File
+	start int64 // offset of the file's first byte
+	size  int64
+}
+
+// openOutput continues after the last whole record.
+func openOutput(dir string) (*outputWriter, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	starts, err := outputStarts(dir)
+	if err != nil {
+		return nil, err
+	}
+	w := &outputWriter{dir: dir}
+	if len(starts) > 0 {
+		w.start = starts[len(starts)-1]
+	}
+	if w.file, err = os.OpenFile(outputFile(dir, w.start), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, err
+	}
+	if w.size, err = wholeRecords(w.file); err != nil {
+		return nil, err
+	}
+	if err := w.file.Truncate(w.size); err != nil {
+		return nil, err
+	}
+	_, err = w.file.Seek(w.size, io.SeekStart)
+	return w, err
+}
+
+// wholeRecords is how many bytes of a file are complete records.
+func wholeRecords(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	var at int64
+	var header [recordHeader]byte
+	for {
+		if _, err := f.ReadAt(header[:], at); errors.Is(err, io.EOF) {
+			return at, nil
+		} else if err != nil {
+			return 0, err
+		}
+		next := at + recordHeader + int64(binary.BigEndian.Uint32(header[9:]))
+		if next > info.Size() {
+			return at, nil
+		}
+		at = next
+	}
+}
+
+func (w *outputWriter) copy(from io.Reader, kind byte) {
+	buffer := make([]byte, recordMax)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			// A full disk must not stop the process: what cannot be kept is dropped.
+			_ = w.record(kind, buffer[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (w *outputWriter) record(kind byte, data []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	record := make([]byte, recordHeader, recordHeader+len(data))
+	record[0] = kind
+	binary.BigEndian.PutUint64(record[1:], uint64(time.Now().UnixNano()))
+	binary.BigEndian.PutUint32(record[9:], uint32(len(data)))
+	record = append(record, data...)
+	if w.size+int64(len(record)) > outputFileBytes && w.size > 0 {
+		if err := w.rotate(); err != nil {
+			return err
+		}
+	}
+	n, err := w.file.Write(record)
+	if err != nil {
+		// Take back what was written of it, so that readers find whole records only.
+		if n > 0 {
+			_ = w.file.Truncate(w.size)
+			_, _ = w.file.Seek(w.size, io.SeekStart)
+		}
+		return err
+	}
+	w.size += int64(n)
+	return nil
+}
+
+func (w *outputWriter) rotate() error {
+	next, err := os.OpenFile(outputFile(w.dir, w.start+w.size), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	w.file.Close()
+	w.file, w.start, w.size = next, w.start+w.size, 0
+	starts, err := outputStarts(w.dir)
+	if err != nil {
+		return err
+	}
+	for len(starts) > outputFiles {
+		if err := os.Remove(outputFile(w.dir, starts[0])); err != nil {
+			return err
+		}
+		starts = starts[1:]
+	}
+	return nil
+}
+
+func outputFile(dir string, start int64) string {
+	return filepath.Join(dir, fmt.Sprintf("%020d.log", start))
+}
+
+// outputStarts lists the first offsets of the files that are kept, oldest first.
+func outputStarts(dir string) ([]int64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var starts []int64
+	for _, e := range entries {
+		if number, is := strings.CutSuffix(e.Name(), ".log"); is {
+			if start, err := strconv.ParseInt(number, 10, 64); err == nil {
+				starts = append(starts, start)
+			}
+		}
+	}
+	slices.Sort(starts)
+	return starts, nil
+}

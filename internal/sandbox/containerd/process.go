@@ -1,0 +1,248 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	client "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// startedProcess is what we remember of a long-lived process. Its end is written
+// down when it is first seen: the engine forgets with the sandbox's task.
+type startedProcess struct {
+	StartedAt time.Time     `json:"started_at"`
+	OOMKills  int64         `json:"oom_kills"` // of the sandbox, when it started
+	EndedAt   time.Time     `json:"ended_at"`
+	Exit      *sandbox.Exit `json:"exit,omitempty"`
+}
+
+// lost is the end of a process that nobody saw: its sandbox was cut off.
+var lost = sandbox.Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL)}
+
+func (s startedProcess) status() sandbox.ProcessStatus {
+	status := sandbox.ProcessStatus{StartedAt: s.StartedAt, EndedAt: s.EndedAt, Exit: lost}
+	if s.Exit != nil {
+		status.Exit = *s.Exit
+	}
+	return status
+}
+
+func processGroup(process string) string { return "p-" + process }
+
+func (p *Provider) processFile(name, process string) string {
+	return filepath.Join(p.sandboxDir(name), "processes", process+".json")
+}
+
+func (p *Provider) outputDir(name, process string) string {
+	return filepath.Join(p.sandboxDir(name), "output", process)
+}
+
+// processNames lists what Start was asked for in a sandbox.
+func (p *Provider) processNames(name string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(p.sandboxDir(name), "processes"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		if process, is := strings.CutSuffix(e.Name(), ".json"); is {
+			names = append(names, process)
+		}
+	}
+	return names, err
+}
+
+// Start implements sandbox.Provider.
+func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.Command) error {
+	if err := checkName("process", process); err != nil {
+		return err
+	}
+	defer p.locks.lock(name)()
+	container, task, err := p.running(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer p.locks.lock(name + "/" + process)()
+	group := processGroup(process)
+	if earlier, err := task.LoadProcess(p.ctx(ctx), group, nil); err == nil {
+		status, err := earlier.Status(p.ctx(ctx))
+		if err == nil && status.Status == client.Running {
+			return nil
+		}
+	}
+	if err := p.clear(ctx, container, task, group); err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir := p.outputDir(name, process)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	record := startedProcess{StartedAt: time.Now(), OOMKills: p.cgroups.oomKills(sandboxGroup(container.ID()))}
+	if err := writeJSON(p.processFile(name, process), record); err != nil {
+		return err
+	}
+	l, err := p.launch(ctx, launch{name: name, container: container, task: task, group: group, cmd: cmd,
+		creator: cio.BinaryIO(program, map[string]string{logWriterCommand: dir})})
+	if err != nil {
+		return p.translate(err, "starting "+process+" in the sandbox "+name)
+	}
+	select {
+	case <-l.fed:
+		return nil
+	case <-l.exits: // it ended before it took its input; Process tells how
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	l.unfeed()
+	<-l.fed
+	return err
+}
+
+// Process implements sandbox.Provider.
+func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.ProcessStatus, error) {
+	container, err := p.load(ctx, name)
+	if err != nil {
+		return sandbox.ProcessStatus{}, err
+	}
+	defer p.locks.lock(name + "/" + process)()
+	var record startedProcess
+	if err := readJSON(p.processFile(name, process), &record); errors.Is(err, os.ErrNotExist) {
+		return sandbox.ProcessStatus{}, coderunner.Errorf(coderunner.NotFound, "The sandbox %q has no process %q.", name, process)
+	} else if err != nil {
+		return sandbox.ProcessStatus{}, err
+	}
+	if record.Exit != nil {
+		return record.status(), nil
+	}
+	running, status, err := p.inspect(ctx, container, process)
+	if isGone(err) {
+		return record.status(), nil
+	}
+	if err != nil {
+		return sandbox.ProcessStatus{}, p.translate(err, "observing "+process+" in the sandbox "+name)
+	}
+	if status.Status != client.Stopped {
+		return sandbox.ProcessStatus{Running: true, PID: int(running.Pid()), StartedAt: record.StartedAt}, nil
+	}
+	exit := exitOf(status.ExitStatus)
+	exit.OOMKilled = p.cgroups.oomKills(sandboxGroup(container.ID())) > record.OOMKills
+	record.Exit, record.EndedAt = &exit, status.ExitTime
+	if err := writeJSON(p.processFile(name, process), record); err != nil {
+		return sandbox.ProcessStatus{}, err
+	}
+	// What it left running would hold its ports and its output open.
+	if err := p.cgroups.tree(container.ID(), processGroup(process)).kill(ctx); err != nil {
+		return sandbox.ProcessStatus{}, err
+	}
+	// The engine ends the output with this, so that all of it is kept when we answer.
+	if _, err := running.Delete(p.ctx(ctx)); err != nil && !isGone(err) {
+		return sandbox.ProcessStatus{}, p.translate(err, "observing "+process+" in the sandbox "+name)
+	}
+	return record.status(), nil
+}
+
+// inspect asks the engine about a process.
+func (p *Provider) inspect(ctx context.Context, container client.Container, process string) (client.Process, client.Status, error) {
+	task, err := container.Task(p.ctx(ctx), nil)
+	if err != nil {
+		return nil, client.Status{}, err
+	}
+	running, err := task.LoadProcess(p.ctx(ctx), processGroup(process), nil)
+	if err != nil {
+		return nil, client.Status{}, err
+	}
+	status, err := running.Status(p.ctx(ctx))
+	return running, status, err
+}
+
+// Wait implements sandbox.Provider.
+func (p *Provider) Wait(ctx context.Context, name, process string) (sandbox.ProcessStatus, error) {
+	status, err := p.Process(ctx, name, process)
+	if err != nil || !status.Running {
+		return status, err
+	}
+	_, task, err := p.running(ctx, name)
+	if err == nil {
+		var running client.Process
+		if running, err = task.LoadProcess(p.ctx(ctx), processGroup(process), nil); err == nil {
+			var exits <-chan client.ExitStatus
+			if exits, err = running.Wait(p.ctx(ctx)); err == nil {
+				select {
+				case exit := <-exits:
+					err = exit.Error()
+				case <-ctx.Done():
+					err = ctx.Err()
+				}
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return sandbox.ProcessStatus{}, ctx.Err()
+	}
+	if err != nil && !isGone(err) && coderunner.KindOf(err) != coderunner.NotFound {
+		return sandbox.ProcessStatus{}, p.translate(err, "waiting for "+process+" in the sandbox "+name)
+	}
+	return p.Process(ctx, name, process)
+}
+
+// Stop implements sandbox.Provider.
+func (p *Provider) Stop(ctx context.Context, name, process string, grace time.Duration) error {
+	defer p.locks.lock(name)()
+	container, task, err := p.running(ctx, name)
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		if _, missing := p.load(ctx, name); missing != nil {
+			return missing
+		}
+		return nil // the sandbox has no processes at all
+	}
+	if err != nil {
+		return err
+	}
+	group := p.cgroups.tree(container.ID(), processGroup(process))
+	running, err := task.LoadProcess(p.ctx(ctx), processGroup(process), nil)
+	if errdefs.IsNotFound(err) {
+		return group.kill(ctx)
+	}
+	if err != nil {
+		return p.translate(err, "stopping "+process+" in the sandbox "+name)
+	}
+	if grace > 0 {
+		if err := p.stopGently(ctx, running, group, grace); err != nil {
+			return p.translate(err, "stopping "+process+" in the sandbox "+name)
+		}
+	}
+	return p.translate(group.kill(ctx), "stopping "+process+" in the sandbox "+name)
+}
+
+// stopGently asks the whole tree to end and gives its first process time for it.
+func (p *Provider) stopGently(ctx context.Context, running client.Process, group tree, grace time.Duration) error {
+	limit, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	exits, err := running.Wait(p.ctx(limit))
+	if isGone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	group.signal(unix.SIGTERM)
+	select {
+	case <-exits:
+	case <-limit.Done():
+	}
+	return ctx.Err()
+}

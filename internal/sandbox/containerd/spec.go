@@ -1,0 +1,243 @@
+package containerd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// What a sandbox gets when its spec names no limit.
+const (
+	defaultMemory = 512 << 20
+	defaultPIDs   = 512
+)
+
+// rootCapabilities are what uid 0 may do within a sandbox; other users may do none of it.
+var rootCapabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"}
+
+// checkSpec refuses what can never be made.
+func checkSpec(spec sandbox.Spec) error {
+	if err := checkName("sandbox", spec.Name); err != nil {
+		return err
+	}
+	if spec.Network != "" {
+		if err := checkName("network", spec.Network); err != nil {
+			return err
+		}
+	}
+	if spec.Hostname != "" && (len(spec.Hostname) > 63 || !validName.MatchString(spec.Hostname)) {
+		return coderunner.Errorf(coderunner.Invalid, "%q cannot be a host name.", spec.Hostname)
+	}
+	if spec.Snapshot != "" {
+		return coderunner.Errorf(coderunner.Invalid, "This provider has no snapshots; ask Capabilities first.")
+	}
+	for _, m := range spec.Volumes {
+		if err := checkName("volume", m.Volume); err != nil {
+			return err
+		}
+		if !filepath.IsAbs(m.Path) || filepath.Clean(m.Path) != m.Path || m.Path == "/" {
+			return coderunner.Errorf(coderunner.Invalid, "The volume %s cannot be mounted at %q: that is not an absolute path below the root.", m.Volume, m.Path)
+		}
+	}
+	for key, value := range spec.Env {
+		if key == "" || strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
+			return coderunner.Errorf(coderunner.Invalid, "%q cannot be an environment variable.", key)
+		}
+	}
+	return nil
+}
+
+// specHash tells one spec from another, so that a name is not reused for something else.
+func specHash(spec sandbox.Spec) (string, error) {
+	text, err := json.Marshal(spec)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16]), err
+}
+
+// runtimeSpec is the sandbox as the runtime is told.
+func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, image ocispec.Image, net attachment) []oci.SpecOpts {
+	memory, pids := spec.Limits.MemoryBytes, spec.Limits.PIDs
+	if memory == 0 {
+		memory = defaultMemory
+	}
+	if pids == 0 {
+		pids = defaultPIDs
+	}
+	hostname := spec.Hostname
+	if hostname == "" {
+		hostname = spec.Name
+	}
+	opts := []oci.SpecOpts{
+		// The first process only reaps orphans and keeps the namespaces.
+		oci.WithProcessArgs("/usr/bin/tini", "--", "/usr/bin/sleep", "infinity"),
+		withUser(image.Config.User),
+		withEnv(sandboxEnv(spec, image)),
+		oci.WithProcessCwd(image.Config.WorkingDir),
+		oci.WithHostname(hostname),
+		oci.WithCgroup(sandboxGroup(id)),
+		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: net.Netns}),
+		oci.WithNoNewPrivileges,
+		withCapabilities(),
+		oci.WithMounts(p.mounts(spec)),
+		oci.WithMemoryLimit(uint64(memory)),
+		oci.WithPidsLimit(pids),
+		withRlimits(),
+		seccomp.WithDefaultProfile(), // after the capabilities, on which it depends
+	}
+	if p.cgroups.unified {
+		opts = append(opts, oci.WithMemorySwap(memory))
+	} else if p.cgroups.hasSwapLimit() {
+		opts = append(opts, oci.WithMemorySwap(memory))
+	}
+	if spec.Limits.CPUs > 0 {
+		const period = 100_000
+		opts = append(opts, oci.WithCPUCFS(int64(spec.Limits.CPUs*period), period))
+	}
+	return opts
+}
+
+// sandboxEnv is the environment of every process: the template's, the account's, the spec's.
+func sandboxEnv(spec sandbox.Spec, image ocispec.Image) []string {
+	env := map[string]string{
+		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME": image.Config.Labels[labelUserHome],
+		"USER": image.Config.Labels[labelUserName],
+	}
+	for _, pair := range image.Config.Env {
+		key, value, _ := strings.Cut(pair, "=")
+		env[key] = value
+	}
+	for key, value := range spec.Env {
+		env[key] = value
+	}
+	return pairs(env)
+}
+
+func pairs(env map[string]string) []string {
+	list := make([]string, 0, len(env))
+	for key, value := range env {
+		list = append(list, key+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func withEnv(env []string) oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		s.Process.Env = env
+		return nil
+	}
+}
+
+// withUser takes "uid:gid", as templates have it.
+func withUser(user string) oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		var uid, gid uint32
+		if _, err := fmt.Sscanf(user, "%d:%d", &uid, &gid); err != nil {
+			return fmt.Errorf("the template's user %q: %w", user, err)
+		}
+		s.Process.User = specs.User{UID: uid, GID: gid}
+		return nil
+	}
+}
+
+func withCapabilities() oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: rootCapabilities}
+		return nil
+	}
+}
+
+// withRlimits sets limits that the host's own hard limits allow.
+func withRlimits() oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		var files unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+			return err
+		}
+		limit := min(files.Max, 1<<20)
+		s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: limit, Soft: limit}, {Type: "RLIMIT_CORE"}}
+		return nil
+	}
+}
+
+func (p *Provider) mounts(spec sandbox.Spec) []specs.Mount {
+	dir := p.sandboxDir(spec.Name)
+	readOnly := []string{"rbind", "ro", "nosuid", "nodev"}
+	mounts := []specs.Mount{
+		{Destination: "/etc/resolv.conf", Type: "bind", Source: filepath.Join(dir, "resolv.conf"), Options: readOnly},
+		{Destination: "/etc/hosts", Type: "bind", Source: filepath.Join(dir, "hosts"), Options: readOnly},
+		{Destination: runMount, Type: "bind", Source: filepath.Join(dir, "run"), Options: readOnly},
+	}
+	if p.cfg.CABundle != "" {
+		mounts = append(mounts, specs.Mount{Destination: CABundlePath, Type: "bind", Source: p.cfg.CABundle, Options: readOnly})
+	}
+	for _, v := range spec.Volumes {
+		mounts = append(mounts, specs.Mount{Destination: v.Path, Type: "bind", Source: p.volumeData(v.Volume), Options: []string{"rbind", "rw", "nosuid", "nodev"}})
+	}
+	return mounts
+}
+
+func (c cgroups) hasSwapLimit() bool {
+	_, err := os.Stat(filepath.Join(cgroupRoot, "memory", "memory.memsw.limit_in_bytes"))
+	return err == nil
+}
+
+// writeFiles makes what is mounted into the sandbox.
+func (p *Provider) writeFiles(spec sandbox.Spec, net attachment) error {
+	dir := p.sandboxDir(spec.Name)
+	if err := os.MkdirAll(filepath.Join(dir, "run"), 0o755); err != nil {
+		return err
+	}
+	hostname := spec.Hostname
+	if hostname == "" {
+		hostname = spec.Name
+	}
+	hosts := "127.0.0.1\tlocalhost\n" + net.Address.Addr().String() + "\t" + hostname + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "resolv.conf"), []byte(resolvConf()), 0o644)
+}
+
+// resolvConf is the host's, without servers that only the host itself reaches.
+func resolvConf() string {
+	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		var kept strings.Builder
+		servers := 0
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			if len(fields) >= 2 && fields[0] == "nameserver" {
+				if strings.HasPrefix(fields[1], "127.") || strings.Contains(fields[1], ":") {
+					continue
+				}
+				servers++
+			}
+			kept.WriteString(strings.TrimRight(line, "\n") + "\n")
+		}
+		if servers > 0 {
+			return kept.String()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,102 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// A volume is a directory with its labels beside it:
+//
+//	volumes/<name>/data/        mounted into sandboxes
+//	volumes/<name>/volume.json
+func (p *Provider) volumeDir(name string) string {
+	return filepath.Join(p.cfg.StateDir, "volumes", name)
+}
+func (p *Provider) volumeData(name string) string { return filepath.Join(p.volumeDir(name), "data") }
+func (p *Provider) volumeFile(name string) string {
+	return filepath.Join(p.volumeDir(name), "volume.json")
+}
+
+// ensureVolumes makes the spec's volumes, owned by the template's user ("uid:gid").
+func (p *Provider) ensureVolumes(spec sandbox.Spec, user string) error {
+	for _, m := range spec.Volumes {
+		if _, err := os.Stat(p.volumeFile(m.Volume)); err == nil {
+			continue
+		}
+		var uid, gid int
+		if _, err := fmt.Sscanf(user, "%d:%d", &uid, &gid); err != nil {
+			return fmt.Errorf("the template's user %q: %w", user, err)
+		}
+		if err := os.MkdirAll(p.volumeData(m.Volume), 0o700); err != nil {
+			return err
+		}
+		if err := os.Chown(p.volumeData(m.Volume), uid, gid); err != nil {
+			return err
+		}
+		if err := writeJSON(p.volumeFile(m.Volume), sandbox.Volume{Name: m.Volume, Labels: m.Labels}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ListVolumes implements sandbox.Provider.
+func (p *Provider) ListVolumes(_ context.Context, labels map[string]string) ([]sandbox.Volume, error) {
+	entries, err := os.ReadDir(filepath.Join(p.cfg.StateDir, "volumes"))
+	if err != nil {
+		return nil, fmt.Errorf("list the volumes: %w", err)
+	}
+	volumes := []sandbox.Volume{}
+	for _, e := range entries {
+		var v sandbox.Volume
+		err := readJSON(p.volumeFile(e.Name()), &v)
+		if errors.Is(err, os.ErrNotExist) {
+			// One that was not made or not removed to the end; it has no labels any more.
+			v, err = sandbox.Volume{Name: e.Name()}, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the volume %s: %w", e.Name(), err)
+		}
+		if includes(v.Labels, labels) {
+			volumes = append(volumes, v)
+		}
+	}
+	return volumes, nil
+}
+
+// RemoveVolume implements sandbox.Provider.
+func (p *Provider) RemoveVolume(ctx context.Context, name string) error {
+	if err := checkName("volume", name); err != nil {
+		return err
+	}
+	found, err := p.client.Containers(p.ctx(ctx), fmt.Sprintf("labels.%q==%s", labelInstance, p.cfg.Instance))
+	if err != nil {
+		return p.translate(err, "looking for users of the volume "+name)
+	}
+	for _, c := range found {
+		spec, err := c.Spec(p.ctx(ctx))
+		if isGone(err) {
+			continue
+		}
+		if err != nil {
+			return p.translate(err, "looking for users of the volume "+name)
+		}
+		for _, m := range spec.Mounts {
+			if m.Source == p.volumeData(name) {
+				return coderunner.Errorf(coderunner.Conflict, "The volume %s is in use by the sandbox %s. Destroy that first.", name, strings.TrimPrefix(c.ID(), p.cfg.Instance+"-"))
+			}
+		}
+	}
+	// The labels go last, so that a removal that was cut off is found again.
+	if err := os.RemoveAll(p.volumeData(name)); err != nil {
+		return fmt.Errorf("remove the volume %s: %w", name, err)
+	}
+	return os.RemoveAll(p.volumeDir(name))
+}
