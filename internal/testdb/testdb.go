@@ -2,7 +2,7 @@
 //
 // All test processes of a machine share one server, which the first starts and
 // which stays; its files may be lost at any time, so it does not sync. The schema
-// is migrated once, into a template named by the migrations' hash; each test gets a
+// and the queue's tables are migrated once, into a template named by the migrations' hash; each test gets a
 // copy and drops it. Copies of runs that crashed are dropped an hour later.
 //
 // Only tests import this package.
@@ -29,6 +29,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver that goose migrates through
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
 )
 
 const (
@@ -186,6 +188,18 @@ func migrate(ctx context.Context, dsn string, migrations fs.FS) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	pool, err := pgxpool.New(ctx, dsn)
+	if err != nil {
+		return fmt.Errorf("open the template: %w", err)
+	}
+	defer pool.Close()
+	queue, err := rivermigrate.New(riverpgxv5.New(pool), nil)
+	if err != nil {
+		return fmt.Errorf("read the queue's migrations: %w", err)
+	}
+	if _, err := queue.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrate the queue: %w", err)
+	}
 	return nil
 }
 
@@ -228,5 +242,10 @@ func hashOf(migrations fs.FS) (string, error) {
 		}
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(text), text)
 	}
+	queue, err := rivermigrate.New(riverpgxv5.New(nil), nil)
+	if err != nil {
+		return "", fmt.Errorf("read the queue's migrations: %w", err)
+	}
+	fmt.Fprintf(hash, "river %d", len(queue.AllVersions()))
 	return hex.EncodeToString(hash.Sum(nil)[:8]), nil
 }

@@ -1,0 +1,320 @@
+package playbook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/runlog"
+	"github.com/coderunner/coderunner/internal/store"
+)
+
+// cleanupTime bounds the undoing of a run that did not succeed.
+const cleanupTime = time.Minute
+
+// playbook is a named list of steps.
+type playbook struct {
+	steps   map[string]action
+	secrets bool // needs the project's variables and databases decrypted
+	// succeed and fail write what the end means for the deployment or project,
+	// in the transaction that ends the run.
+	succeed func(ctx context.Context, x *execution, s *store.Store) error
+	fail    func(ctx context.Context, x *execution, s *store.Store, state coderunner.RunState, f *coderunner.Failure) error
+}
+
+// action is what a step does, and how to undo it if the run does not succeed.
+type action struct {
+	do   func(ctx context.Context, st *step) error
+	undo func(ctx context.Context, st *step) error // nil: nothing to undo
+	// final steps are not stopped by a cancel once begun: what they do serves already.
+	final bool
+}
+
+// execution is one owner's turn at a run.
+type execution struct {
+	e          *Engine
+	lease      store.Lease
+	run        coderunner.Run
+	project    coderunner.Project
+	deployment coderunner.Deployment // zero for destroy
+	variables  map[string]string     // the project's, decrypted
+	steps      []*step
+	log        *runlog.Writer
+	redact     *runlog.Redactor
+}
+
+// step is one step of an execution, as its action sees it.
+type step struct {
+	*execution
+	coderunner.Step
+	action action
+}
+
+// say writes a line of ours under the step's heading.
+func (st *step) say(format string, args ...any) { st.log.Say(st.Name, format, args...) }
+
+// output reads what another step of the run left.
+func (x *execution) output(name string, into any) error {
+	for _, st := range x.steps {
+		if st.Name == name {
+			if len(st.Output) == 0 {
+				return nil
+			}
+			return json.Unmarshal(st.Output, into)
+		}
+	}
+	return fmt.Errorf("the run has no step %q", name)
+}
+
+// leave keeps what later steps, or a later attempt, need to know. Never a secret.
+func (st *step) leave(ctx context.Context, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	st.Output = b
+	return st.e.store.SaveStepOutput(ctx, st.lease, st.Name, b)
+}
+
+// save is leave within a guarded transaction.
+func (st *step) save(ctx context.Context, s *store.Store, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	st.Output = b
+	return s.SaveStepOutput(ctx, st.lease, st.Name, b)
+}
+
+// guarded writes under the lease.
+func (x *execution) guarded(ctx context.Context, fn func(*store.Store) error) error {
+	return x.e.store.Guarded(ctx, x.lease, fn)
+}
+
+// execute claims a run and brings it to its end. An error means that the run
+// has not ended and somebody must claim it again.
+func (e *Engine) execute(parent context.Context, runID string) error {
+	run, claimed, err := e.store.ClaimRun(parent, runID, e.owner, e.cfg.Lease)
+	if err != nil || !claimed {
+		return err
+	}
+	x := &execution{e: e, run: run, lease: store.Lease{RunID: run.ID, Owner: e.owner, Epoch: run.Epoch}, redact: runlog.NewRedactor()}
+	// owned ends when the right to write about the run does; work ends before, on cancel.
+	owned, disown := context.WithCancelCause(parent)
+	defer disown(nil)
+	work, stop := context.WithCancelCause(owned)
+	defer stop(nil)
+	go x.keepLease(owned, disown, stop)
+
+	if err := x.load(owned, disown); err != nil {
+		return x.abandon(owned, err)
+	}
+	if run.State == coderunner.RunCancelling {
+		stop(errCancelled)
+	}
+	failure := x.unknownStep()
+	if failure == nil {
+		failure, err = x.decrypt(owned)
+	}
+	if failure == nil && err == nil {
+		failure, err = x.schedule(owned, work)
+	}
+	if err != nil {
+		return x.abandon(owned, err)
+	}
+	if owned.Err() != nil {
+		return x.abandon(owned, context.Cause(owned))
+	}
+	state := coderunner.RunSucceeded
+	switch {
+	case failure != nil:
+		state = coderunner.RunFailed
+	case context.Cause(work) != nil && !x.allDone():
+		state = coderunner.RunCancelled
+	}
+	return x.end(owned, state, failure)
+}
+
+// load reads what the run is about, and opens its log.
+func (x *execution) load(ctx context.Context, disown context.CancelCauseFunc) (err error) {
+	if x.project, err = x.e.store.ProjectByID(ctx, x.run.ProjectID); err != nil {
+		return err
+	}
+	if x.run.DeploymentID != "" {
+		if x.deployment, err = x.e.store.DeploymentByID(ctx, x.run.DeploymentID); err != nil {
+			return err
+		}
+	}
+	rows, err := x.e.store.Steps(ctx, x.run.ID)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		x.steps = append(x.steps, &step{execution: x, Step: row, action: x.e.playbooks[x.run.Playbook].steps[row.Name]})
+	}
+	x.log, err = runlog.NewWriter(ctx, x.e.store, x.lease, x.redact, func(err error) { disown(err) })
+	return err
+}
+
+// allDone reports whether every step of the run is done.
+func (x *execution) allDone() bool {
+	for _, st := range x.steps {
+		if st.State != coderunner.StepDone {
+			return false
+		}
+	}
+	return true
+}
+
+// decrypt reads the project's secrets before anything is touched, and keeps them
+// out of the log. A key that does not fit ends the run.
+func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
+	if !x.e.playbooks[x.run.Playbook].secrets {
+		return nil, nil
+	}
+	variables, err := x.e.variables(ctx, x.project.ID)
+	databases, listErr := x.e.store.ProjectDatabases(ctx, x.project.ID)
+	for _, d := range databases {
+		if d.Sealed == nil || err != nil {
+			continue
+		}
+		var c coderunner.Connection
+		if c, err = x.e.openConnection(d); err == nil {
+			x.redact.Add(c.Password)
+		}
+	}
+	switch {
+	case listErr != nil:
+		return nil, listErr
+	case coderunner.KindOf(err) == coderunner.Unavailable || ctx.Err() != nil:
+		return nil, err
+	case err != nil:
+		return &coderunner.Failure{ID: "platform.decrypt", Blame: coderunner.Ours, Title: "The project's secrets could not be decrypted; nothing was touched.",
+			Detail: "The key ring in the data directory does not fit what is in the database.", Next: "Ask whoever runs this server to restore the key ring from its backup."}, nil
+	}
+	x.variables = variables
+	for _, value := range variables {
+		x.redact.Add(value)
+	}
+	return nil, nil
+}
+
+// unknownStep ends a run that this program is too old or too new for.
+func (x *execution) unknownStep() *coderunner.Failure {
+	for _, st := range x.steps {
+		if st.action.do == nil {
+			return &coderunner.Failure{ID: "run.unknown_step", Blame: coderunner.Ours, Title: fmt.Sprintf("This version of CodeRunner does not know the step %q.", st.Name),
+				Detail: "The run was created by another version.", Next: "Start the run again."}
+		}
+	}
+	return nil
+}
+
+// keepLease renews until owned ends. It stops the work when a cancel was asked
+// for, and everything when the lease is lost or cannot be renewed in time.
+func (x *execution) keepLease(owned context.Context, disown, stop context.CancelCauseFunc) {
+	wake, unsubscribe := x.e.hub.Subscribe(x.run.ID)
+	defer unsubscribe()
+	lease := x.e.cfg.Lease
+	tick := time.NewTicker(lease / 3)
+	defer tick.Stop()
+	// The lease is trusted for less than its length: the claim was made some time ago.
+	trusted := time.Now().Add(lease * 3 / 4)
+	for {
+		select {
+		case <-owned.Done():
+			return
+		case <-tick.C:
+		case <-wake:
+		}
+		asked := time.Now()
+		ctx, cancel := context.WithDeadline(owned, trusted)
+		cancelled, err := x.e.store.RenewRun(ctx, x.lease, lease)
+		cancel()
+		switch {
+		case err == nil:
+			trusted = asked.Add(lease * 3 / 4)
+			if cancelled {
+				stop(errCancelled)
+			}
+		case errors.Is(err, store.ErrLeaseLost):
+			disown(err)
+			return
+		case time.Now().After(trusted.Add(-lease / 4)):
+			disown(fmt.Errorf("the lease could not be renewed in time: %w", err))
+			return
+		}
+	}
+}
+
+// abandon leaves a run for the next owner: nothing is undone, the lease is given
+// back where it can be.
+func (x *execution) abandon(owned context.Context, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(owned), 2*time.Second)
+	defer cancel()
+	if x.log != nil && !errors.Is(why, store.ErrLeaseLost) {
+		_ = x.log.Close(ctx)
+	}
+	if err := x.e.store.ReleaseRun(ctx, x.lease); err != nil {
+		return errors.Join(why, err)
+	}
+	return why
+}
+
+// end undoes what a run that did not succeed had begun, and writes the end.
+func (x *execution) end(owned context.Context, state coderunner.RunState, failure *coderunner.Failure) error {
+	if state != coderunner.RunSucceeded {
+		ctx, cancel := context.WithTimeout(owned, cleanupTime)
+		defer cancel()
+		if state == coderunner.RunCancelled {
+			x.log.Say("", "Cancelled. Undoing what was begun.")
+		}
+		if err := x.undo(ctx); err != nil {
+			return x.abandon(owned, fmt.Errorf("undoing: %w", err))
+		}
+	}
+	switch state {
+	case coderunner.RunSucceeded:
+		x.log.Say("", "Done.")
+	case coderunner.RunFailed:
+		x.log.Say("", "Failed: %s %s", failure.Title, failure.Next)
+	case coderunner.RunCancelled:
+		x.log.Say("", "Cancelled. Nothing of this run is left.")
+	}
+	if err := x.log.Close(owned); err != nil {
+		return x.abandon(owned, err)
+	}
+	book := x.e.playbooks[x.run.Playbook]
+	err := x.e.store.InTx(owned, func(s *store.Store) error {
+		if err := s.FinishRun(owned, x.lease, state, failure); err != nil {
+			return err
+		}
+		if state == coderunner.RunSucceeded {
+			return book.succeed(owned, x, s)
+		}
+		return book.fail(owned, x, s, state, failure)
+	})
+	if err != nil {
+		return x.abandon(owned, err)
+	}
+	x.e.log.Info("run ended", "run", x.run.ID, "playbook", x.run.Playbook, "project", x.project.ID, "state", state)
+	return nil
+}
+
+// undo reverses the begun steps, last first.
+func (x *execution) undo(ctx context.Context) error {
+	var errs []error
+	for i := len(x.steps) - 1; i >= 0; i-- {
+		st := x.steps[i]
+		if st.action.undo == nil || st.State == coderunner.StepPending || st.State == coderunner.StepSkipped {
+			continue
+		}
+		if err := st.action.undo(ctx, st); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", st.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

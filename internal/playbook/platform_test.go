@@ -1,0 +1,249 @@
+package playbook
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coderunner/coderunner/appliances"
+	"github.com/coderunner/coderunner/internal/appliance"
+	"github.com/coderunner/coderunner/internal/bundle"
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/edge"
+	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/runlog"
+	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd"
+	"github.com/coderunner/coderunner/internal/secret"
+	"github.com/coderunner/coderunner/internal/store"
+)
+
+// engineDir is shared by all tests of the machine: templates are built once.
+func engineDir() string {
+	if dir := os.Getenv("CODERUNNER_ENGINE_DIR"); dir != "" {
+		return dir
+	}
+	return "/var/cache/coderunner/engine"
+}
+
+// platform is everything below the pages: a database, a real provider, the
+// edge on a port of its own, and an engine that has not been started.
+type platform struct {
+	store    *store.Store
+	provider *containerd.Provider
+	bundles  *bundle.Store
+	edge     *edge.Edge
+	hub      *runlog.Hub
+	engine   *Engine
+}
+
+// openPlatform assembles a platform over a directory and a database that others may use as well.
+func openPlatform(ctx context.Context, dir, dsn, instance string) (*platform, error) {
+	st, err := store.Open(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	provider, err := containerd.Open(ctx, containerd.Config{EngineDir: engineDir(), Instance: instance, StateDir: filepath.Join(dir, "sandboxes")})
+	if err != nil {
+		return nil, err
+	}
+	catalogue, err := appliance.Load(appliances.FS)
+	if err != nil {
+		return nil, err
+	}
+	bundles, err := bundle.Open(filepath.Join(dir, "bundles"), bundle.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := secret.Open(filepath.Join(dir, "keyring"))
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &platform{store: st, provider: provider, bundles: bundles, hub: runlog.NewHub(st)}
+	p.edge = edge.New(edge.Config{Routes: st.Routes, AppsDomain: "apps.test", Address: listener.Addr().String()})
+	server := &http.Server{Handler: p.edge, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener)
+	go p.hub.Run(ctx)
+	projects := project.New(st, bundles, keys)
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	if os.Getenv("PLAYBOOK_LOG") != "" {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	p.engine = New(Config{
+		Lease: 2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond,
+		PublicURL: func(slug string) (string, string) { return slug + ".apps.test", "http://" + slug + ".apps.test" },
+		AppLimits: sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256}, DatabaseLimits: sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128},
+	}, st, provider, catalogue, bundles, keys, projects.Decrypted, p.hub, Edge{Refresh: p.edge.Refresh, Probe: p.edge.Probe, Drain: p.edge.Drain}, log)
+	return p, nil
+}
+
+// sample is a user with a project and an upload, ready to be deployed.
+type sample struct {
+	user    coderunner.User
+	project coderunner.Project
+	bundle  coderunner.Bundle
+	plan    coderunner.Plan
+}
+
+// counter answers how often its database was asked, which shows that the data is there.
+const answer = `
+const http = require("node:http");
+http.createServer((req, res) => {
+  if (req.url === "/env") return res.end(JSON.stringify(process.env));
+  res.end("hello from " + (process.env.GREETING || "nobody"));
+}).listen(process.env.PORT, () => console.log("listening on " + process.env.PORT));
+`
+
+// newSample uploads files and adds what is needed to deploy them.
+func (p *platform) newSample(ctx context.Context, name string, files map[string]string) (s sample, err error) {
+	if s.user, err = p.store.CreateUser(ctx, name+"@example.com", "x"); err != nil {
+		return s, err
+	}
+	if s.project, err = p.store.CreateProject(ctx, s.user.ID, name, strings.ToLower(name)); err != nil {
+		return s, err
+	}
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for path, content := range files {
+		if err := w.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			return s, err
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			return s, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return s, err
+	}
+	saved, err := p.bundles.Save(ctx, &archive, bundle.Options{Filename: name + ".tar"})
+	if err != nil {
+		return s, err
+	}
+	s.plan = coderunner.Plan{Type: "nodejs", Root: ".", Runtime: coderunner.Runtime{Name: "nodejs", Version: "18", Appliance: "nodejs-18"},
+		Install: coderunner.Choice{Value: "echo installed > installed.txt && echo installing"}, Build: coderunner.Choice{Value: "cat installed.txt && echo built > built.txt"},
+		Start: coderunner.Choice{Value: "cat built.txt && node index.js"}, Port: 3000}
+	s.bundle, err = p.store.CreateBundle(ctx, coderunner.Bundle{ProjectID: s.project.ID, SHA256: saved.SHA256, Filename: saved.Filename, SizeBytes: saved.SizeBytes, ExpandedBytes: saved.ExpandedBytes, Files: saved.Files, Plan: s.plan})
+	return s, err
+}
+
+// ended waits until the run has ended.
+func (p *platform) ended(t testing.TB, runID string) coderunner.Run {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	wake, unsubscribe := p.hub.Subscribe(runID)
+	defer unsubscribe()
+	for {
+		run, err := p.store.RunByID(ctx, runID)
+		if err != nil {
+			t.Fatalf("waiting for run %s: %v\n%s", runID, err, p.logText(t, runID))
+		}
+		if run.State.Ended() {
+			return run
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			t.Fatalf("run %s is still %s\n%s", runID, run.State, p.logText(t, runID))
+		}
+	}
+}
+
+// reached waits until a step of the run is in a state.
+func (p *platform) reached(t testing.TB, runID, step string, state coderunner.StepState) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	wake, unsubscribe := p.hub.Subscribe(runID)
+	defer unsubscribe()
+	for {
+		steps, err := p.store.Steps(ctx, runID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			if s.Name == step && s.State == state {
+				return
+			}
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			t.Fatalf("step %s of run %s never became %s\n%s", step, runID, state, p.logText(t, runID))
+		}
+	}
+}
+
+func (p *platform) logText(t testing.TB, runID string) string {
+	t.Helper()
+	lines, err := p.store.LogAfter(context.WithoutCancel(t.Context()), runID, 0, 2000)
+	if err != nil {
+		return err.Error()
+	}
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%4d %-8s %-6s %s\n", l.Seq, l.Step, l.Stream, l.Text)
+	}
+	return b.String()
+}
+
+// get requests a path of the project's URL through the edge.
+func (p *platform) get(t testing.TB, slug, path string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.edge.Address()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = slug + ".apps.test"
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+// wipe destroys what the platform's instance has, whatever the test left.
+func (p *platform) wipe(t testing.TB) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	infos, err := p.provider.List(ctx, nil)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, i := range infos {
+		if err := p.provider.Destroy(ctx, i.Name); err != nil {
+			t.Error(err)
+		}
+	}
+	volumes, _ := p.provider.ListVolumes(ctx, nil)
+	for _, v := range volumes {
+		if err := p.provider.RemoveVolume(ctx, v.Name); err != nil {
+			t.Error(err)
+		}
+	}
+	networks, _ := p.provider.ListNetworks(ctx)
+	for _, n := range networks {
+		if err := p.provider.RemoveNetwork(ctx, n); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package playbook
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coderunner/coderunner/internal/appliance"
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/store"
+)
+
+// databaseProcess is the name of a database's long-lived process in its sandbox.
+const databaseProcess = "database"
+
+// databaseReady bounds how long a database may take to accept connections, crash recovery included.
+const databaseReady = 2 * time.Minute
+
+// template makes sure that the appliance can be instantiated, telling a build in the log.
+func (x *execution) template(ctx context.Context, step string, def appliance.Definition) (sandbox.Template, error) {
+	t := def.Template()
+	ready, err := x.e.provider.HasTemplate(ctx, t.TemplateRef)
+	if err != nil || ready {
+		return t, err
+	}
+	x.log.Say(step, "The template %s is not on this machine yet. Building it; this happens once and takes a minute or two.", def.Name)
+	out := x.log.Stream(step, coderunner.System)
+	defer out.Close()
+	begin := time.Now()
+	if err := x.e.provider.BuildTemplate(ctx, t, out); err != nil {
+		return t, err
+	}
+	x.log.Say(step, "The template %s is ready after %s.", def.Name, time.Since(begin).Round(time.Second))
+	return t, nil
+}
+
+// create makes a sandbox, recorded before it exists so that none is ever forgotten.
+func (x *execution) create(ctx context.Context, record coderunner.SandboxRecord, spec sandbox.Spec) error {
+	record.ID, record.Provider, record.ProjectID = spec.Name, x.e.provider.Name(), x.project.ID
+	if err := x.guarded(ctx, func(s *store.Store) error { return s.ExpectSandbox(ctx, record) }); err != nil {
+		return err
+	}
+	info, err := x.e.provider.Create(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return x.guarded(ctx, func(s *store.Store) error { return s.ObserveSandbox(ctx, spec.Name, string(info.State)) })
+}
+
+// newDatabase is a project's database of an appliance, before it is provisioned.
+func newDatabase(projectID, applianceName string) coderunner.Database {
+	kind, _, _ := strings.Cut(applianceName, "-")
+	return coderunner.Database{ProjectID: projectID, Appliance: applianceName, Name: "app", Volume: kind + "-" + projectID}
+}
+
+// provisionDatabases makes each database of the project exist, run, and have its role.
+func provisionDatabases(ctx context.Context, st *step) error {
+	if err := st.become(ctx, coderunner.Provisioning); err != nil {
+		return err
+	}
+	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
+	if err != nil {
+		return err
+	}
+	for _, d := range databases {
+		if err := st.provisionDatabase(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) error {
+	def, err := st.e.catalogue.Get(d.Appliance)
+	if err != nil {
+		return err
+	}
+	// The password is kept before it is applied: a crash in between must not lose it.
+	connection, err := st.connection(ctx, def, d)
+	if err != nil {
+		return err
+	}
+	st.redact.Add(connection.Password)
+	if err := st.bootDatabase(ctx, st.Name, def, d.Database); err != nil {
+		return err
+	}
+	name := databaseSandbox(d.ID)
+	out := st.log.Stream(st.Name, coderunner.Stdout)
+	defer out.Close()
+	exit, err := st.e.provider.Exec(ctx, name, sandbox.Command{ID: "init", Argv: def.Database.InitCommand, Stdout: out, Stderr: out, Timeout: databaseReady,
+		Env: map[string]string{"POSTGRES_USER": connection.User, "POSTGRES_PASSWORD": connection.Password, "POSTGRES_DB": connection.Database}})
+	if err != nil {
+		return err
+	}
+	if exit.Code != 0 {
+		return coderunner.Errorf(coderunner.Unavailable, "Setting up the database's role ended with exit code %d.", exit.Code)
+	}
+	address, err := st.e.provider.Address(ctx, name, def.Database.Port)
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(address.Sibling)
+	if err != nil {
+		return fmt.Errorf("reading the database's address %q: %w", address.Sibling, err)
+	}
+	connection.Host = host
+	if connection.Port, err = strconv.Atoi(port); err != nil {
+		return err
+	}
+	if err := st.saveConnection(ctx, d.ID, name, connection); err != nil {
+		return err
+	}
+	st.say("%s is ready; the app reaches it through DATABASE_URL.", def.Title)
+	return nil
+}
+
+// bootDatabase makes the database's sandbox exist and its server accept connections.
+func (x *execution) bootDatabase(ctx context.Context, step string, def appliance.Definition, d coderunner.Database) error {
+	t, err := x.template(ctx, step, def)
+	if err != nil {
+		return err
+	}
+	x.log.Say(step, "Starting %s with its data on the volume %s.", def.Title, d.Volume)
+	spec := x.databaseSpec(t, def, d)
+	if err := x.create(ctx, coderunner.SandboxRecord{DatabaseID: d.ID, Appliance: def.Name}, spec); err != nil {
+		return err
+	}
+	return startDatabase(ctx, x.e.provider, def, spec.Name)
+}
+
+func (x *execution) databaseSpec(t sandbox.Template, def appliance.Definition, d coderunner.Database) sandbox.Spec {
+	return sandbox.Spec{Name: databaseSandbox(d.ID), Template: t.TemplateRef, Network: projectNetwork(x.project.ID), Hostname: "database", Limits: x.e.cfg.DatabaseLimits,
+		Labels:  map[string]string{labelProject: x.project.ID, labelDatabase: d.ID},
+		Volumes: []sandbox.Mount{{Volume: d.Volume, Path: def.Database.VolumePath, Labels: map[string]string{labelProject: x.project.ID}}}}
+}
+
+// startDatabase starts the server in a sandbox that exists, and waits until it accepts connections.
+func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name string) error {
+	if err := provider.Start(ctx, name, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand}); err != nil {
+		return err
+	}
+	limit, cancel := context.WithTimeout(ctx, databaseReady)
+	defer cancel()
+	for {
+		exit, err := provider.Exec(limit, name, sandbox.Command{Argv: def.Database.ReadyCommand})
+		if err == nil && exit.Code == 0 {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		status, statusErr := provider.Process(limit, name, databaseProcess)
+		switch {
+		case limit.Err() != nil:
+			return coderunner.Errorf(coderunner.Unavailable, "%s did not accept connections within %s.", def.Title, databaseReady)
+		case err != nil:
+			return err
+		case statusErr != nil:
+			return statusErr
+		case !status.Running:
+			return coderunner.Errorf(coderunner.Unavailable, "%s ended with exit code %d while starting.", def.Title, status.Exit.Code)
+		}
+		select {
+		case <-limit.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// connection opens the database's kept connection, or makes and keeps a new one.
+func (st *step) connection(ctx context.Context, def appliance.Definition, d store.SealedDatabase) (coderunner.Connection, error) {
+	if d.Sealed != nil {
+		return st.e.openConnection(d)
+	}
+	c := coderunner.Connection{User: d.Name, Database: d.Name, Port: def.Database.Port, Password: rand.Text() + rand.Text()}
+	return c, st.saveConnection(ctx, d.ID, "", c)
+}
+
+func (st *step) saveConnection(ctx context.Context, databaseID, sandboxName string, c coderunner.Connection) error {
+	plain, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	sealed, err := st.e.keys.Seal(st.project.ID, connectionName(databaseID), plain)
+	if err != nil {
+		return err
+	}
+	return st.guarded(ctx, func(s *store.Store) error {
+		if err := s.SetDatabaseConnection(ctx, databaseID, sandboxName, sealed); err != nil {
+			return err
+		}
+		if sandboxName == "" {
+			return nil
+		}
+		return s.SetDeploymentDatabase(ctx, st.deployment.ID, sandboxName, sealed)
+	})
+}
+
+// connectionName binds a database's ciphertext to the database.
+func connectionName(databaseID string) string { return "database/" + databaseID }
+
+// openConnection decrypts a database's connection.
+func (e *Engine) openConnection(d store.SealedDatabase) (coderunner.Connection, error) {
+	var c coderunner.Connection
+	plain, err := e.keys.Open(d.ProjectID, connectionName(d.ID), d.Sealed)
+	if err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(plain, &c)
+}
+
+// createAppSandbox makes the sandbox that the deployment will live in.
+func createAppSandbox(ctx context.Context, st *step) error {
+	if err := st.become(ctx, coderunner.Provisioning); err != nil {
+		return err
+	}
+	def, err := st.e.catalogue.Get(st.deployment.Plan.Runtime.Appliance)
+	if err != nil {
+		return err
+	}
+	t, err := st.template(ctx, st.Name, def)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := st.create(ctx, coderunner.SandboxRecord{DeploymentID: st.deployment.ID, Appliance: def.Name}, st.appSpec(t)); err != nil {
+		return err
+	}
+	st.say("Sandbox with %s made in %d ms.", def.Title, time.Since(begin).Milliseconds())
+	return st.guarded(ctx, func(s *store.Store) error { return s.SetDeploymentSandbox(ctx, st.deployment.ID, st.appSandbox()) })
+}
+
+func (x *execution) appSpec(t sandbox.Template) sandbox.Spec {
+	return sandbox.Spec{Name: appSandbox(x.deployment.ID), Template: t.TemplateRef, Network: projectNetwork(x.project.ID), Hostname: x.project.Slug, Limits: x.e.cfg.AppLimits,
+		Labels: map[string]string{labelProject: x.project.ID, labelDeployment: x.deployment.ID}}
+}
+
+// removeAppSandbox takes back what the deployment made. Its database stays: it is the project's.
+func removeAppSandbox(ctx context.Context, st *step) error { return st.remove(ctx, st.appSandbox()) }
+
+// remove destroys a sandbox and then forgets it.
+func (x *execution) remove(ctx context.Context, name string) error {
+	if err := x.e.provider.Destroy(ctx, name); err != nil {
+		return err
+	}
+	return x.guarded(ctx, func(s *store.Store) error { return s.ForgetSandbox(ctx, name) })
+}

@@ -1,0 +1,185 @@
+package playbook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/diagnosis"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// startApp starts the app's process. Its output is kept by the provider from here on.
+func startApp(ctx context.Context, st *step) error {
+	env, err := st.appEnv(ctx)
+	if err != nil {
+		return err
+	}
+	command := st.deployment.Plan.Start.Value
+	st.say("$ %s", command)
+	return st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env))
+}
+
+func appCommand(plan coderunner.Plan, env map[string]string) sandbox.Command {
+	return sandbox.Command{Argv: []string{"/bin/sh", "-c", plan.Start.Value}, Dir: appDir(plan), Env: env}
+}
+
+// wrongSocket is how long an app may listen at the wrong place only before the wait is given up.
+const wrongSocket = 5 * time.Second
+
+// outputRead is where the reading of the app's output got to.
+type outputRead struct {
+	Offset int64 `json:"offset"`
+}
+
+// awaitHealth waits until the app answers HTTP on its port, and fails as soon as
+// it is clear that it will not: it ended, or listens only where nobody reaches it.
+func awaitHealth(ctx context.Context, st *step) error {
+	name, plan := st.appSandbox(), st.deployment.Plan
+	address, err := st.e.provider.Address(ctx, name, plan.Port)
+	if err != nil {
+		return err
+	}
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	output := make(chan error, 1)
+	go func() { output <- st.followOutput(watch, name) }()
+	ended := make(chan sandbox.ProcessStatus, 1)
+	go func() {
+		if status, err := st.e.provider.Wait(watch, name, appProcess); err == nil {
+			ended <- status
+		}
+	}()
+	path := plan.HealthPath.Value
+	if path == "" {
+		path = "/"
+	}
+	host, _ := st.e.cfg.PublicURL(st.project.Slug)
+	begin := time.Now()
+	check := healthCheck{client: probeClient(address.Proxy), url: "http://" + host + path, deadline: begin.Add(st.e.cfg.HealthTimeout)}
+	st.say("Waiting for an answer on port %d.", plan.Port)
+	for wait := 10 * time.Millisecond; ; wait = min(wait*5/4, 250*time.Millisecond) {
+		if status, err := check.try(ctx); err == nil && status < 500 {
+			// What the app printed until it answered belongs to this log.
+			stop()
+			<-output
+			st.say("It answered %d on port %d after %d ms.", status, plan.Port, time.Since(begin).Milliseconds())
+			return nil
+		} else if err == nil {
+			check.lastStatus = status
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case status := <-ended:
+			<-output // ends by itself once all is read
+			return st.diagnose(ctx, diagnosis.Evidence{Step: "start", Command: plan.Start.Value, Exited: true, ExitCode: status.Exit.Code, Signal: status.Exit.Signal,
+				OOMKilled: status.Exit.OOMKilled, Uptime: status.EndedAt.Sub(status.StartedAt)})
+		case <-time.After(wait):
+		}
+		sockets, giveUp, err := check.lookAround(ctx, st.e.provider, name, plan.Port)
+		if err != nil {
+			return err
+		}
+		if giveUp {
+			stop()
+			<-output
+			return st.diagnose(ctx, diagnosis.Evidence{Step: "health", Command: plan.Start.Value, Sockets: sockets, Status: check.lastStatus, HealthPath: path, Timeout: time.Since(begin)})
+		}
+	}
+}
+
+// followOutput copies the app's output into the run's log. Where it got to is
+// kept, so that a later attempt goes on from there.
+func (st *step) followOutput(ctx context.Context, name string) error {
+	var read outputRead
+	if err := st.output(st.Name, &read); err != nil {
+		return err
+	}
+	streams := map[string]io.WriteCloser{"stdout": st.log.Stream(st.Name, coderunner.Stdout), "stderr": st.log.Stream(st.Name, coderunner.Stderr)}
+	defer func() {
+		for _, w := range streams {
+			w.Close()
+		}
+	}()
+	err := st.e.provider.Output(ctx, name, appProcess, read.Offset, true, func(chunk sandbox.OutputChunk) error {
+		w := streams[chunk.Stream]
+		if w == nil {
+			return nil
+		}
+		if _, err := w.Write(chunk.Data); err != nil {
+			return err
+		}
+		return st.leave(ctx, outputRead{Offset: chunk.Next})
+	})
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// healthCheck asks the app, and looks at where it listens instead.
+type healthCheck struct {
+	client     *http.Client
+	url        string
+	deadline   time.Time
+	lastStatus int
+	looked     time.Time
+	wrongSince time.Time
+}
+
+func (c *healthCheck) try(ctx context.Context) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+	if err != nil {
+		return 0, fmt.Errorf("the health request %s: %w", c.url, err)
+	}
+	req.Header.Set("User-Agent", "CodeRunner-Health/1")
+	res, err := c.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	res.Body.Close()
+	return res.StatusCode, nil
+}
+
+// lookAround tells, now and then, whether waiting longer is pointless.
+func (c *healthCheck) lookAround(ctx context.Context, provider sandbox.Provider, name string, port int) (sockets []sandbox.Socket, giveUp bool, err error) {
+	now := time.Now()
+	late := now.After(c.deadline)
+	if !late && now.Sub(c.looked) < 500*time.Millisecond {
+		return nil, false, nil
+	}
+	c.looked = now
+	if sockets, err = provider.Listening(ctx, name); err != nil {
+		return nil, false, err
+	}
+	elsewhere := len(sockets) > 0
+	for _, s := range sockets {
+		if s.Port == port && !s.Loopback() {
+			elsewhere = false
+		}
+	}
+	if !elsewhere {
+		c.wrongSince = time.Time{}
+	} else if c.wrongSince.IsZero() {
+		c.wrongSince = now
+	}
+	return sockets, late || elsewhere && now.Sub(c.wrongSince) > wrongSocket, nil
+}
+
+// probeClient dials one address whatever the URL says, and follows no redirect: any answer is an answer.
+func probeClient(address string) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, network, address)
+		}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
