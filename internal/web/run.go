@@ -1,0 +1,74 @@
+package web
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/views"
+)
+
+// run is one execution of a playbook with the newest lines of its log.
+func (s *site) run(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
+	page, err := s.runPage(r.Context(), user, chi.URLParam(r, "run"))
+	if err != nil {
+		return err
+	}
+	// The run was read before its lines: an ended one writes none.
+	if page.Lines, err = s.Store.LogBefore(r.Context(), page.Run.ID, math.MaxInt64, views.LogWindow); err != nil {
+		return err
+	}
+	return s.render(w, r, http.StatusOK, views.Run(page))
+}
+
+// runPage is where a run stands, without its log.
+func (s *site) runPage(ctx context.Context, user coderunner.User, id string) (page views.RunPage, err error) {
+	if page.Run, err = s.Store.Run(ctx, user.ID, id); err != nil {
+		return page, err
+	}
+	if page.Project, err = s.Store.Project(ctx, user.ID, page.Run.ProjectID); err != nil {
+		return page, err
+	}
+	if page.Run.DeploymentID != "" {
+		deployment, err := s.Store.Deployment(ctx, user.ID, page.Run.DeploymentID)
+		if err != nil {
+			return page, err
+		}
+		page.Deployment, page.URL = &deployment, deployment.PublicURL
+	}
+	page.Steps, err = s.Store.Steps(ctx, page.Run.ID)
+	page.Frame = s.frame(views.RunTitle(page.Project, page.Run), views.SectionProjects, user)
+	return page, err
+}
+
+// cancel asks a run to stop. One that has ended meanwhile is simply shown.
+func (s *site) cancel(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
+	run, err := s.Store.Run(r.Context(), user.ID, chi.URLParam(r, "run"))
+	if err != nil {
+		return err
+	}
+	if !run.State.Ended() {
+		if _, err := s.Engine.Cancel(r.Context(), user.ID, run.ID); err != nil && !s.ended(r, user, run.ID) {
+			return err
+		}
+	}
+	return redirect(w, r, "/runs/"+run.ID)
+}
+
+func (s *site) ended(r *http.Request, user coderunner.User, id string) bool {
+	run, err := s.Store.Run(r.Context(), user.ID, id)
+	return err == nil && run.State.Ended()
+}
+
+// number reads a line number from a query or header; 0 for anything else.
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return max(n, 0)
+}

@@ -1,0 +1,167 @@
+// Package web answers browsers: one file for each page, over the page structs of
+// views. A handler reads the request, makes a call or two of the domain, and
+// renders; what goes wrong it returns, and errors.go makes a page, a fragment or
+// JSON of it.
+//
+// Every answer has a request id and a strict content security policy. A request
+// that changes something is refused unless it comes from a page of ours. What
+// belongs to somebody else is not found.
+package web
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/coderunner/coderunner/internal/appliance"
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/playbook"
+	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/static"
+	"github.com/coderunner/coderunner/views"
+)
+
+// Auth knows who asks. Its errors are sentences: Unauthenticated when nobody is
+// logged in or the password is wrong, Throttled after too many tries.
+type Auth interface {
+	Register(ctx context.Context, email, password, peer string) (coderunner.User, error)
+	Login(ctx context.Context, email, password, peer string) (coderunner.User, error)
+	// StartSession gives the browser a new session, in place of the one it has.
+	StartSession(w http.ResponseWriter, r *http.Request, userID string) error
+	EndSession(w http.ResponseWriter, r *http.Request) error
+	CurrentUser(r *http.Request) (coderunner.User, error)
+	// SessionHandle names the browser's session as store.UserSessions does; "" if it has none.
+	SessionHandle(r *http.Request) string
+}
+
+// Engine runs playbooks; see playbook.Engine.
+type Engine interface {
+	Deploy(ctx context.Context, userID string, req playbook.DeployRequest) (coderunner.Deployment, coderunner.Run, error)
+	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
+	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
+}
+
+// Hub wakes those who watch a run; see runlog.Hub.
+type Hub interface {
+	Subscribe(runID string) (<-chan struct{}, func())
+	Closed() <-chan struct{}
+}
+
+// Sample is an example that deploys with one click.
+type Sample struct {
+	views.Sample
+	Files fs.FS
+}
+
+// TemplateStatus is what a provider says about an appliance's template.
+type TemplateStatus struct {
+	State     views.TemplateState
+	Detail    string
+	BuiltAt   *time.Time
+	SizeBytes int64
+}
+
+// Services are what the pages are made of. Those marked optional may be nil.
+type Services struct {
+	Auth      Auth
+	Projects  *project.Service
+	Store     *store.Store
+	Engine    Engine
+	Hub       Hub
+	Catalogue *appliance.Catalogue
+	Samples   []Sample
+	Static    *static.Files
+
+	// Templates answers the state of each appliance's template by name. Optional.
+	Templates func(ctx context.Context) (map[string]TemplateStatus, error)
+	// Volumes names the provider's volumes of a project. Optional.
+	Volumes func(ctx context.Context, projectID string) ([]string, error)
+
+	UploadLimit int64 // bytes of one upload
+	Log         *slog.Logger
+
+	// KeepAlive is how often a silent stream is given a comment, 15 s if zero;
+	// WriteTimeout how long a reader may take for one write of a stream, 10 s if zero.
+	KeepAlive, WriteTimeout time.Duration
+}
+
+// site is the handlers' receiver.
+type site struct {
+	Services
+	router *chi.Mux
+}
+
+// New answers the handler of all pages.
+func New(services Services) http.Handler {
+	s := &site{Services: services, router: chi.NewRouter()}
+	if s.Log == nil {
+		s.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if s.KeepAlive == 0 {
+		s.KeepAlive = 15 * time.Second
+	}
+	if s.WriteTimeout == 0 {
+		s.WriteTimeout = 10 * time.Second
+	}
+	s.router.Use(withRequestID, securityHeaders, s.accessLog, s.recoverPanics, s.sameOrigin, middleware.StripSlashes, middleware.GetHead)
+	s.router.NotFound(s.handle(s.notFound))
+	s.router.MethodNotAllowed(s.handle(s.methodNotAllowed))
+	s.routes(s.router)
+	return s.router
+}
+
+// routes is the table of all addresses; views/paths.go makes the links to them.
+func (s *site) routes(r chi.Router) {
+	r.Get("/healthz", s.handle(s.health))
+	r.Handle(static.Prefix+"*", s.Static)
+
+	r.Get("/", s.handle(s.landing))
+	r.Get("/signup", s.handle(s.signUpPage))
+	r.Post("/signup", s.handle(s.signUp))
+	r.Get("/login", s.handle(s.logInPage))
+	r.Post("/login", s.handle(s.logIn))
+	r.Post("/logout", s.handle(s.logOut))
+	r.Post("/logout/all", s.private(s.logOutEverywhere))
+
+	r.Get("/account", s.private(s.account))
+	r.Post("/account/sessions/{session}/revoke", s.private(s.revokeSession))
+	r.Get("/appliances", s.private(s.appliances))
+
+	r.Get("/projects", s.private(s.projects))
+	r.Post("/upload", s.handle(s.upload)) // keeps visitors out itself, once it has heard them out
+	r.Post("/samples/{sample}", s.private(s.startSample))
+	r.Route("/projects/{project}", func(r chi.Router) {
+		r.Get("/", s.private(s.project))
+		r.Get("/{tab:overview|deployments|settings}", s.private(s.project))
+		r.Get("/bundles/{bundle}", s.private(s.plan))
+		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
+		r.Get("/destroy", s.private(s.destroyPage))
+		r.Post("/destroy", s.private(s.destroy))
+	})
+	r.Route("/runs/{run}", func(r chi.Router) {
+		r.Get("/", s.private(s.run))
+		r.Get("/events", s.private(s.runEvents))
+		r.Get("/log", s.private(s.runLog))
+		r.Get("/log.txt", s.private(s.runLogText))
+		r.Post("/cancel", s.private(s.cancel))
+	})
+}
+
+// health says whether this process can do its work.
+func (s *site) health(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err := s.Store.Ping(r.Context()); err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, err = io.WriteString(w, coderunner.Sentence(err)+"\n")
+		return err
+	}
+	_, err := io.WriteString(w, "ok\n")
+	return err
+}
