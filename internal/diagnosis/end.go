@@ -7,8 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
@@ -27,6 +25,14 @@ var (
 	// An error that JavaScript did not catch, as Node.js prints it.
 	uncaught = regexp.MustCompile(`^(?:Uncaught )?((?:[A-Z][A-Za-z]*)?(?:Error|Exception)(?: \[\w+\])?: .+)$`)
 )
+
+// signalNames has the signals that end programs.
+var signalNames = map[syscall.Signal]string{
+	syscall.SIGHUP: "SIGHUP", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT", syscall.SIGILL: "SIGILL", syscall.SIGTRAP: "SIGTRAP",
+	syscall.SIGABRT: "SIGABRT", syscall.SIGBUS: "SIGBUS", syscall.SIGFPE: "SIGFPE", syscall.SIGKILL: "SIGKILL", syscall.SIGUSR1: "SIGUSR1",
+	syscall.SIGSEGV: "SIGSEGV", syscall.SIGUSR2: "SIGUSR2", syscall.SIGPIPE: "SIGPIPE", syscall.SIGALRM: "SIGALRM", syscall.SIGTERM: "SIGTERM",
+	syscall.SIGXCPU: "SIGXCPU", syscall.SIGXFSZ: "SIGXFSZ", syscall.SIGSYS: "SIGSYS",
+}
 
 // end is about a command of which only its end is known.
 func (c *evidenceCase) end() coderunner.Failure {
@@ -48,14 +54,14 @@ func (c *evidenceCase) signal() int {
 	if c.ev.Signal > 0 {
 		return c.ev.Signal
 	}
-	if n := c.ev.ExitCode - 128; n > 0 && unix.SignalName(syscall.Signal(n)) != "" {
+	if n := c.ev.ExitCode - 128; signalNames[syscall.Signal(n)] != "" {
 		return n
 	}
 	return 0
 }
 
 func (c *evidenceCase) killed(signal int) coderunner.Failure {
-	name := unix.SignalName(syscall.Signal(signal))
+	name := signalNames[syscall.Signal(signal)]
 	if name == "" {
 		name = fmt.Sprintf("signal %d", signal)
 	}

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	shownLines = 20  // lines of the log that go with a failure
-	shownText  = 240 // characters of the user's text in one sentence
+	shownLines = 20   // lines of the log that go with a failure
+	readBytes  = 4096 // of each line; no tool says in longer ones why it gives up
+	shownText  = 240  // characters of the user's text in one sentence
 )
 
 // evidenceCase is the evidence under examination.
@@ -26,7 +27,7 @@ type evidenceCase struct {
 func newCase(ev Evidence) *evidenceCase {
 	c := &evidenceCase{ev: ev, shownBy: -1, plain: make([]string, len(ev.Lines))}
 	for i, line := range ev.Lines {
-		c.plain[i] = plainText(line)
+		c.plain[i] = plainText(line[:min(len(line), readBytes)])
 	}
 	return c
 }
