@@ -75,7 +75,7 @@ function start(zone, veil) {
     } catch (problem) {
       rest();
       if (focused) part("data-pick").focus();
-      if (mine.signal.aborted) toast("Upload cancelled. Nothing was kept.");
+      if (mine.signal.aborted) toast("Upload cancelled.");
       else fail(problem instanceof Refusal ? problem.message : `The files could not be read (${problem?.message ?? problem}). Try again.`, problem.list);
     }
   }

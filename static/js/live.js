@@ -54,7 +54,7 @@ export class Live {
   }
 
   async #ask() {
-    let news = false;
+    let more = false, news = false;
     try {
       const answer = await fetch(`${this.element.dataset.poll}?after=${this.on.last()}`, {
         headers: { Accept: "text/html", "HX-Request": "true" },
@@ -65,14 +65,15 @@ export class Live {
       const html = await answer.text();
       if (this.#over) return;
       this.#connected(true);
-      news = await this.#take(html);
+      [more, news] = await this.#take(html);
     } catch {
       this.#connected(false);
     }
-    this.#wait(news ? often : quiet);
+    this.#wait(more ? 0 : news ? often : quiet);
   }
 
-  // take shows an answer and reports whether it told something new.
+  // take shows an answer and reports whether there is more to ask for at once, and
+  // whether it told something new. An ended run is at its end when no line comes any more.
   async #take(html) {
     const page = new DOMParser().parseFromString(html, "text/html");
     const sections = [...page.querySelectorAll(".seg")];
@@ -86,7 +87,8 @@ export class Live {
       this.#progress = state;
       await htmx.swap({ text: progress, sourceElement: this.element, target: this.element, swap: "none swapEmpty:false", request: {}, hx: {} });
     }
-    if (ended.has(document.getElementById("run-bar")?.dataset.state)) this.#end();
-    return news;
+    const over = ended.has(document.getElementById("run-bar")?.dataset.state);
+    if (over && sections.length === 0) this.#end();
+    return [over, news];
   }
 }

@@ -25,11 +25,7 @@ function start(root) {
   // Lines that arrive.
   let added = 0;
   const hidden = (work) => (document.hidden ? setTimeout(work, 500) : requestAnimationFrame(work));
-  const batches = new Batches((html) => {
-    const fresh = lines.append(html);
-    added += fresh.length;
-    search.added(fresh);
-  }, {
+  const batches = new Batches((work) => work(), {
     soon: hidden,
     now: () => performance.now(),
     settled: () => {
@@ -41,6 +37,17 @@ function start(root) {
       added = 0;
     },
   });
+
+  function append(html) {
+    const fresh = lines.append(html);
+    added += fresh.length;
+    search.added(fresh);
+  }
+
+  function finish() {
+    root.dataset.ended = "";
+    end.textContent = lines.empty ? "The run printed nothing." : "End of the log";
+  }
 
   function offerEarlier() {
     root.querySelector("#log-earlier")?.remove();
@@ -60,28 +67,25 @@ function start(root) {
   if (element) {
     new Live(element, {
       last: () => lines.extent.last,
-      lines: (html) => batches.push(html),
+      lines: (html) => batches.push(() => append(html)),
       lost: (gone) => { end.textContent = gone ? "The connection is lost. Trying again…" : "Waiting for the next line…"; },
-      ended: () => {
-        batches.flush();
-        root.dataset.ended = "";
-        end.textContent = lines.empty ? "The run printed nothing." : "End of the log";
-        view.grew(0);
-      },
+      ended: () => batches.push(finish), // after the lines that wait
     });
   }
 
   // Earlier lines, which htmx puts in place of the button.
   const isEarlier = (event) => event.detail?.ctx?.sourceElement?.id === "log-earlier";
-  let restore = null;
+  let restore = null, swap = null;
   document.addEventListener("htmx:before:swap", (event) => {
-    if (isEarlier(event)) restore = view.keepBottom();
+    if (!isEarlier(event)) return;
+    swap = event.detail.ctx; // its sourceElement is another one afterwards
+    restore = view.keepBottom();
   });
   document.addEventListener("htmx:after:swap", (event) => {
-    if (!restore || !isEarlier(event)) return;
+    if (swap === null || event.detail?.ctx !== swap) return;
     lines.prepended();
     restore();
-    restore = null;
+    restore = swap = null;
     search.again(false);
     reach();
   });
@@ -164,8 +168,12 @@ function start(root) {
     else copy(text.join("\n") + "\n", `${count(text.length, "line")} copied`);
   });
 
-  if (location.hash.startsWith("#L")) reach();
-  else view.newest();
+  if (/^#L\d/.test(location.hash)) {
+    view.following = false;
+    addEventListener("load", () => setTimeout(reach)); // htmx has taken up the page's buttons by then
+  } else {
+    view.newest();
+  }
 }
 
 function remember(key, value) {
