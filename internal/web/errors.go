@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 
@@ -51,7 +52,7 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.logger(r).Debug("the client left", "err", err)
 		return
 	case status == http.StatusUnauthorized && !wantsJSON(r):
-		_ = redirect(w, r, "/login"+nextQuery(r))
+		s.toLogIn(w, r)
 		return
 	case status >= http.StatusInternalServerError:
 		s.logger(r).Error("a request failed", "status", status, "err", err)
@@ -82,16 +83,28 @@ func (s *site) tell(w http.ResponseWriter, r *http.Request, status int, err erro
 	}
 }
 
-// nextQuery brings whoever logs in back to the page asked for. What was posted
-// cannot be repeated, nor can a fragment be shown by itself.
-func nextQuery(r *http.Request) string {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || isFragment(r) || r.URL.Path == "/" {
-		return ""
+// toLogIn sends a visitor to the log-in page, which leads back to where they were.
+// A script that asked for a fragment or a stream must not take that page for it.
+func (s *site) toLogIn(w http.ResponseWriter, r *http.Request) {
+	next := ""
+	switch {
+	case isFragment(r):
+		if current, err := url.Parse(r.Header.Get("HX-Current-URL")); err == nil {
+			next = localPath(current.RequestURI())
+		}
+	case r.Method == http.MethodGet || r.Method == http.MethodHead: // what was posted cannot be repeated
+		next = localPath(r.URL.RequestURI())
 	}
-	if next := localPath(r.URL.RequestURI()); next != "" {
-		return "?next=" + url.QueryEscape(next)
+	path := "/login"
+	if next != "" && next != "/" {
+		path += "?next=" + url.QueryEscape(next)
 	}
-	return ""
+	if !isFragment(r) && !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		http.Redirect(w, r, path, http.StatusSeeOther)
+		return
+	}
+	w.Header().Set("HX-Redirect", path)
+	http.Error(w, "Log in first.", http.StatusUnauthorized)
 }
 
 func (s *site) notFound(_ http.ResponseWriter, r *http.Request) error {

@@ -15,9 +15,11 @@ func TestVisitorsSeeTheFrontPageAndAreSentToLogIn(t *testing.T) {
 	v.get("/projects").wantRedirect("/login?next=%2Fprojects")
 	v.get("/projects/x/bundles/y?root=server").wantRedirect("/login?next=%2Fprojects%2Fx%2Fbundles%2Fy%3Froot%3Dserver")
 	v.post("/runs/x/cancel", nil).wantRedirect("/login")
-	if got := v.get("/projects", "HX-Request", "true").want(http.StatusNoContent).header.Get("HX-Redirect"); got != "/login" {
-		t.Errorf("htmx is sent to %q, want /login", got)
+	a := v.get("/projects", "HX-Request", "true", "HX-Current-URL", w.server.URL+"/account").want(http.StatusUnauthorized)
+	if got := a.header.Get("HX-Redirect"); got != "/login?next=%2Faccount" {
+		t.Errorf("htmx is sent to %q, want the log-in page that leads back to the page it is on", got)
 	}
+	v.get("/runs/x/events", "Accept", "text/event-stream").want(http.StatusUnauthorized)
 	w.ada.get("/").wantRedirect("/projects")
 	w.ada.get("/login?next=/account").wantRedirect("/account")
 }
@@ -74,6 +76,10 @@ func TestLoggingOut(t *testing.T) {
 	second.get("/account").want(http.StatusOK)
 	w.ada.post(revoke, nil).wantRedirect("/account")
 	second.get("/account").wantRedirect("/login?next=%2Faccount")
+	w.ada.get("/account").want(http.StatusOK).wantText(".flash", "is logged out")
+	if w.ada.get("/account").text(".flash") != "" {
+		t.Error("the same is said twice")
+	}
 
 	w.ada.post("/logout", nil).wantRedirect("/")
 	w.ada.get("/account").wantRedirect("/login?next=%2Faccount")

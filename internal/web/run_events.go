@@ -32,7 +32,8 @@ const (
 //
 // It begins after the line that Last-Event-ID names, else after the query's. Who
 // reconnects sees every line once. The rows are the truth; the hub only says when
-// to look. A reader that does not take what it is sent is dropped.
+// to look. A reader that does not take what it is sent is dropped, and so is one
+// whose session ends.
 func (s *site) runEvents(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
 	id := chi.URLParam(r, "run")
 	run, err := s.Store.Run(r.Context(), user.ID, id)
@@ -65,6 +66,9 @@ func (s *site) runEvents(w http.ResponseWriter, r *http.Request, user coderunner
 		select {
 		case <-changed:
 		case <-keepAlive.C:
+			if s.loggedOut(r) {
+				return nil
+			}
 			err = stream.comment("still here")
 		case <-r.Context().Done():
 			return nil
@@ -75,6 +79,15 @@ func (s *site) runEvents(w http.ResponseWriter, r *http.Request, user coderunner
 			return nil
 		}
 	}
+}
+
+// loggedOut reports whether the session that a long answer began with has ended. It
+// is asked for anew: what is kept with the request is as old as the request.
+func (s *site) loggedOut(r *http.Request) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), s.WriteTimeout)
+	defer cancel()
+	_, err := s.Auth.CurrentUser(r.WithContext(ctx))
+	return coderunner.KindOf(err) == coderunner.Unauthenticated
 }
 
 // logStream tells why a stream broke off, unless its reader has simply left.

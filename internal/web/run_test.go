@@ -216,6 +216,23 @@ func TestStreamHeadersAndEndOfServer(t *testing.T) {
 	}
 }
 
+func TestStreamEndsWithItsSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s *web.Services) { s.KeepAlive = 20 * time.Millisecond })
+	_, run, _ := w.deployed(w.ada, "shop")
+	s := w.ada.stream("/runs/" + run.ID + "/events")
+	s.until(":")
+	if err := w.store.RevokeUser(t.Context(), w.ada.user.ID); err != nil {
+		t.Fatal(err)
+	}
+	for { // the test's own time limit ends a stream that does not
+		if _, ok := s.next(); !ok {
+			break
+		}
+	}
+	w.ada.get("/runs/"+run.ID+"/events", "Accept", "text/event-stream").want(http.StatusUnauthorized)
+}
+
 // stoppedHub is a hub of a server that is about to stop.
 type stoppedHub struct{ closed chan struct{} }
 

@@ -28,7 +28,7 @@ import (
 	"github.com/coderunner/coderunner/views"
 )
 
-// Auth knows who asks. Its errors are sentences: Unauthenticated when nobody is
+// Auth knows who asks; see auth.Service. Its errors are sentences: Unauthenticated when nobody is
 // logged in or the password is wrong, Throttled after too many tries.
 type Auth interface {
 	Register(ctx context.Context, email, password, peer string) (coderunner.User, error)
@@ -39,6 +39,9 @@ type Auth interface {
 	CurrentUser(r *http.Request) (coderunner.User, error)
 	// SessionHandle names the browser's session as store.UserSessions does; "" if it has none.
 	SessionHandle(r *http.Request) string
+	// Flash keeps a sentence for the next page that shows Flashes.
+	Flash(w http.ResponseWriter, r *http.Request, sentence string) error
+	Flashes(w http.ResponseWriter, r *http.Request) ([]string, error)
 }
 
 // Engine runs playbooks; see playbook.Engine.

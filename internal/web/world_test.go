@@ -4,9 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -24,6 +21,7 @@ import (
 
 	"github.com/coderunner/coderunner/appliances"
 	"github.com/coderunner/coderunner/internal/appliance"
+	"github.com/coderunner/coderunner/internal/auth"
 	"github.com/coderunner/coderunner/internal/bundle"
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/playbook"
@@ -36,8 +34,8 @@ import (
 	"github.com/coderunner/coderunner/static"
 )
 
-// world is the whole of web on a real database, behind a real HTTP server. Only who
-// logs people in and who runs playbooks are stood in for; both write real rows.
+// world is the whole of web on a real database, behind a real HTTP server. Only the
+// engine is stood in for: it writes real rows and leaves the work to the test.
 type world struct {
 	*testing.T
 	store    *store.Store
@@ -55,6 +53,7 @@ func newWorld(t *testing.T, change ...func(*web.Services)) *world {
 	keys := must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
 	w.projects = project.New(w.store, bundles, keys)
 	w.engine = &engine{store: w.store}
+	people := must(auth.New(auth.Config{KeyFile: filepath.Join(t.TempDir(), "jwt.key"), PublicURL: "http://localhost:8080"}, w.store))(t)
 	hub := runlog.NewHub(w.store)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -63,7 +62,7 @@ func newWorld(t *testing.T, change ...func(*web.Services)) *world {
 		_ = hub.Run(ctx)
 	}()
 	services := web.Services{
-		Auth: doorman{w.store}, Projects: w.projects, Store: w.store, Engine: w.engine, Hub: hub,
+		Auth: people, Projects: w.projects, Store: w.store, Engine: w.engine, Hub: hub,
 		Catalogue: must(appliance.Load(appliances.FS))(t), Static: static.New(), UploadLimit: 1 << 20,
 		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -106,67 +105,6 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-// doorman keeps sessions in the store as the real thing does, and passwords as they are.
-type doorman struct{ store *store.Store }
-
-const cookieName = "session"
-
-func (d doorman) Register(ctx context.Context, email, password, _ string) (coderunner.User, error) {
-	email, err := coderunner.NormalizeEmail(email)
-	if err == nil {
-		err = coderunner.CheckPassword(password)
-	}
-	if err != nil {
-		return coderunner.User{}, err
-	}
-	return d.store.CreateUser(ctx, email, password)
-}
-
-func (d doorman) Login(ctx context.Context, email, password, _ string) (coderunner.User, error) {
-	user, err := d.store.UserByEmail(ctx, email)
-	if err != nil || user.PasswordHash != password {
-		return coderunner.User{}, coderunner.Errorf(coderunner.Unauthenticated, "E-mail address or password is wrong.")
-	}
-	return user, nil
-}
-
-func (d doorman) StartSession(w http.ResponseWriter, r *http.Request, userID string) error {
-	id := rand.Text()
-	hash := sha256.Sum256([]byte(id))
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: id, Path: "/", HttpOnly: true})
-	return d.store.CreateSession(r.Context(), store.Session{IDHash: hash[:], UserID: userID, Data: []byte("{}"), UserAgent: r.UserAgent(), Peer: "192.0.2.1"}, time.Hour)
-}
-
-func (d doorman) hash(r *http.Request) []byte {
-	cookie, err := r.Cookie(cookieName)
-	if err != nil {
-		return nil
-	}
-	hash := sha256.Sum256([]byte(cookie.Value))
-	return hash[:]
-}
-
-func (d doorman) EndSession(w http.ResponseWriter, r *http.Request) error {
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1})
-	return d.store.DeleteSession(r.Context(), d.hash(r))
-}
-
-func (d doorman) CurrentUser(r *http.Request) (coderunner.User, error) {
-	session, err := d.store.Session(r.Context(), d.hash(r))
-	if err != nil {
-		if coderunner.KindOf(err) == coderunner.NotFound {
-			err = coderunner.Errorf(coderunner.Unauthenticated, "Log in first.")
-		}
-		return coderunner.User{}, err
-	}
-	return d.store.UserByID(r.Context(), session.UserID)
-}
-
-func (d doorman) SessionHandle(r *http.Request) string {
-	sum := sha256.Sum256(d.hash(r))
-	return hex.EncodeToString(sum[:])
 }
 
 // engine writes the rows of a run and leaves the work to the test.
