@@ -178,9 +178,21 @@ func TestRouteComesBack(t *testing.T) {
 	if _, body := w.get(t, "http://app.apps.test/"); body != "old" {
 		t.Errorf("the version that came back answers %q", body)
 	}
+	w.route(t, "app.apps.test", "", "")
 	close(goOn)
 	if body := receive(t, answer, "the slow request"); body != "old" {
 		t.Errorf("the slow request got %q", body)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+		w.Edge.mu.Lock()
+		left := len(w.targets)
+		w.Edge.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a target without route and requests is kept")
+		}
 	}
 }
 

@@ -53,8 +53,8 @@ type Edge struct {
 	address atomic.Pointer[string]
 	table   atomic.Pointer[map[string]*target] // by host
 
-	refreshing sync.Mutex // one Refresh at a time: a slow, older reading must not win
-	mu         sync.Mutex // taken before that of a target
+	refreshing chan struct{} // holds one while a Refresh is under way: a slow, older reading must not win
+	mu         sync.Mutex    // taken before that of a target
 	targets    map[targetKey]*target
 }
 
@@ -62,7 +62,7 @@ type Edge struct {
 func New(config Config) *Edge {
 	e := &Edge{
 		routes: config.Routes, appsDomain: hostname(config.AppsDomain), dashboardHost: hostname(config.DashboardHost), scheme: config.Scheme,
-		log: config.Log, token: rand.Text() + rand.Text(), targets: map[targetKey]*target{},
+		log: config.Log, token: rand.Text() + rand.Text(), targets: map[targetKey]*target{}, refreshing: make(chan struct{}, 1),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

@@ -28,7 +28,6 @@ func (e *Edge) rewrite(p *httputil.ProxyRequest, address string) {
 	in, out := p.In, p.Out
 	out.URL.Scheme, out.URL.Host = "http", address
 	out.URL.RawQuery = in.URL.RawQuery // as it was sent: nothing here depends on how it is read
-	out.Host = in.Host
 	for name := range out.Header {
 		// Some servers read X_Real_IP as X-Real-IP.
 		plain := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))

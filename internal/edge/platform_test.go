@@ -3,12 +3,14 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,10 +217,40 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// TestRefreshesTakeTurns: a reading that began earlier must not replace a later one.
+func TestRefreshesTakeTurns(t *testing.T) {
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	e := New(Config{Routes: func(context.Context) ([]coderunner.Route, error) {
+		close(reading)
+		<-goOn
+		return nil, nil
+	}})
+	first := make(chan error, 1)
+	go func() { first <- e.Refresh(t.Context()) }()
+	receive(t, reading, "the first reading")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Refresh(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a second Refresh did not wait for its turn: %v", err)
+	}
+	close(goOn)
+	if err := receive(t, first, "the first Refresh"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSwapUnderLoad moves a route to and fro while it is used: no request is lost.
 func TestSwapUnderLoad(t *testing.T) {
 	w := newWorld(t)
-	addresses := []string{app(t, func(http.ResponseWriter, *http.Request) {}), app(t, func(http.ResponseWriter, *http.Request) {})}
+	var drained [2]atomic.Bool
+	var addresses [2]string
+	for i := range addresses {
+		addresses[i] = app(t, func(http.ResponseWriter, *http.Request) {
+			if drained[i].Load() {
+				t.Error("a request came to a version that was drained")
+			}
+		})
+	}
 	w.route(t, "app.apps.test", "sb-0", addresses[0])
 	var load sync.WaitGroup
 	for range 8 {
@@ -240,11 +272,13 @@ func TestSwapUnderLoad(t *testing.T) {
 	done := make(chan struct{})
 	go func() { load.Wait(); close(done) }()
 	for i := 1; ; i++ {
-		old, next := "sb-"+string(rune('0'+(i-1)%2)), "sb-"+string(rune('0'+i%2))
-		w.route(t, "app.apps.test", next, addresses[i%2])
-		if err := w.Drain(t.Context(), old); err != nil {
+		old, next := (i-1)%2, i%2
+		drained[next].Store(false)
+		w.route(t, "app.apps.test", fmt.Sprintf("sb-%d", next), addresses[next])
+		if err := w.Drain(t.Context(), fmt.Sprintf("sb-%d", old)); err != nil {
 			t.Fatal(err)
 		}
+		drained[old].Store(true)
 		select {
 		case <-done:
 			return

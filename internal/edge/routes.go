@@ -11,8 +11,12 @@ import (
 // Refresh reads the routes and puts them in place of the old ones, all at once.
 // When they cannot be read, the old ones stay. Requests under way go on where they are.
 func (e *Edge) Refresh(ctx context.Context) error {
-	e.refreshing.Lock()
-	defer e.refreshing.Unlock()
+	select {
+	case e.refreshing <- struct{}{}:
+		defer func() { <-e.refreshing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	routes, err := e.routes(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the routes: %w", err)

@@ -86,6 +86,9 @@ func TestEventsPassAtOnce(t *testing.T) {
 	next := make(chan struct{})
 	w.route(t, "app.apps.test", "sb", app(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", r.URL.Query().Get("type"))
+		if length := r.URL.Query().Get("length"); length != "" {
+			w.Header().Set("Content-Length", length)
+		}
 		w.(http.Flusher).Flush() // before the first event
 		for range 3 {
 			select {
@@ -97,7 +100,7 @@ func TestEventsPassAtOnce(t *testing.T) {
 			w.(http.Flusher).Flush()
 		}
 	}))
-	for _, kind := range []string{"text/event-stream", "application/x-ndjson"} {
+	for _, kind := range []string{"text/event-stream", "application/x-ndjson", "text/plain&length=36"} {
 		res, err := w.client.Do(w.request(t, http.MethodGet, "http://app.apps.test/?type="+kind, nil)) // the headers come before any event
 		if err != nil {
 			t.Fatal(err)
