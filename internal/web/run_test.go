@@ -289,6 +289,10 @@ func TestCancel(t *testing.T) {
 	if after := must(w.store.RunByID(t.Context(), run.ID))(t); after.State != coderunner.RunCancelling {
 		t.Errorf("the run is %s", after.State)
 	}
+	// A run that ends while it is being cancelled is simply shown.
+	_, late, lease := w.deployed(w.ada, "book")
+	w.engine.begin = func() { w.finish(lease, coderunner.RunSucceeded, nil) }
+	w.ada.post("/runs/"+late.ID+"/cancel", nil).wantRedirect("/runs/" + late.ID)
 }
 
 func TestLogInPieces(t *testing.T) {

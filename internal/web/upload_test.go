@@ -1,9 +1,12 @@
 package web_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -61,6 +64,33 @@ func TestRefusedUploadIsASentence(t *testing.T) {
 		t.Errorf("a visitor is told %q", sentence)
 	}
 	w.ada.get("/projects").want(http.StatusOK).wantText("h2", "Drop your project here")
+}
+
+// A browser sends all it has before it looks at the answer; a connection that is
+// closed meanwhile is a lost connection to it, whatever the answer says.
+func TestRefusedUploadIsHeardOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s *web.Services) { s.UploadLimit = 64 << 20 })
+	conn, err := net.Dial("tcp", w.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const size = 32 << 20 // more than the buffers on the way hold
+	if _, err := fmt.Fprintf(conn, "POST /upload?name=x HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(make([]byte, size)); err != nil {
+		t.Fatalf("the server hung up on the upload: %v", err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("status %d, want 401", response.StatusCode)
+	}
 }
 
 func TestUploadFromAPlainForm(t *testing.T) {

@@ -107,12 +107,20 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
+// The services that the program has fit.
+var (
+	_ web.Auth   = (*auth.Service)(nil)
+	_ web.Engine = (*playbook.Engine)(nil)
+	_ web.Hub    = (*runlog.Hub)(nil)
+)
+
 // engine writes the rows of a run and leaves the work to the test.
 type engine struct {
 	store *store.Store
 	mu    sync.Mutex
 	asked []playbook.DeployRequest
-	err   error // refuses the next request
+	err   error  // refuses the next request
+	begin func() // what happens as the next cancel arrives
 }
 
 func (e *engine) refuse(err error) {
@@ -158,6 +166,9 @@ func (e *engine) Destroy(ctx context.Context, userID, projectID, confirm string)
 }
 
 func (e *engine) Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error) {
+	if e.begin != nil {
+		e.begin()
+	}
 	if err := e.take(); err != nil {
 		return coderunner.Run{}, err
 	}
