@@ -96,7 +96,7 @@ func (st *step) lastLines(ctx context.Context) ([]string, error) {
 			lines = append(lines, l.Text)
 		}
 	}
-	return lines[max(0, len(lines)-40):], nil
+	return lines[max(0, len(lines)-200):], nil
 }
 
 // baseEnv is what every command of the app gets: the project's variables and its databases.

@@ -110,6 +110,9 @@ func killedIn(t *testing.T, step, moment string) {
 		t.Fatalf("the child said %q (%v)", line, err)
 	}
 
+	if err := p.edge.Refresh(ctx); err != nil { // as a server does when it begins
+		t.Fatal(err)
+	}
 	if err := p.engine.Start(ctx); err != nil {
 		t.Fatal(err)
 	}

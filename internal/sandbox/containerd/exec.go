@@ -7,27 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
-
-// Every command begins as this script, which waits for one line on its standard
-// input, a pipe of ours: by then it is in a cgroup of its own, from which nothing
-// that it starts can leave. What follows on the pipe is the command's own input.
-// The command is passed as arguments; nothing of it is read as shell text.
-const gateScript = `exec <"$0"; read -r _ && exec "$@"`
 
 // Exec implements sandbox.Provider. What the command leaves running is killed when it ends.
 func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (sandbox.Exit, error) {
@@ -41,7 +31,7 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 			return sandbox.Exit{}, err
 		}
 		group = "i-" + cmd.ID
-		if err := p.clear(ctx, container, task, group); err != nil {
+		if err := p.clear(ctx, name, container.ID(), group); err != nil {
 			return sandbox.Exit{}, err
 		}
 	}
@@ -50,16 +40,8 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 		timed, cancel = context.WithTimeout(ctx, cmd.Timeout)
 	}
 	defer cancel()
-	stdout, stderr := cmd.Stdout, cmd.Stderr
-	if stdout == nil {
-		stdout = io.Discard
-	}
-	if stderr == nil {
-		stderr = io.Discard
-	}
-	creator := cio.NewCreator(cio.WithStreams(nil, stdout, stderr), cio.WithFIFODir(filepath.Join(p.sandboxDir(name), "fifo")))
 	kills := p.cgroups.oomKills(sandboxGroup(container.ID()))
-	launched, err := p.launch(timed, launch{name: name, container: container, task: task, group: group, cmd: cmd, creator: creator})
+	launched, err := p.launch(timed, launch{name: name, container: container, task: task, group: group, cmd: cmd, creator: cio.NullIO, read: true})
 	if err != nil {
 		err = p.afterExec(ctx, timed, name, err, cmd)
 		return sandbox.Exit{TimedOut: err == nil}, err
@@ -93,9 +75,11 @@ type launch struct {
 	name      string
 	container client.Container
 	task      client.Task
-	group     string // the process's id in the engine and the name of its cgroup
+	group     string // the name of its cgroup
+	execID    string // its id in the engine; "" for a random one
 	cmd       sandbox.Command
-	creator   cio.Creator
+	creator   cio.Creator // for what the engine does with its output
+	read      bool        // or its output comes to us
 }
 
 // launched is a process that has begun.
@@ -103,8 +87,8 @@ type launched struct {
 	process client.Process
 	exits   <-chan client.ExitStatus
 	tree    tree
+	gate    *gate
 	fed     chan struct{} // closed when its input has been written, or nobody reads it any more
-	unfeed  func()
 }
 
 // launch begins a process in a cgroup of its own.
@@ -121,27 +105,29 @@ func (p *Provider) launch(ctx context.Context, l launch) (*launched, error) {
 	if err != nil {
 		return nil, err
 	}
-	gate, err := p.makeGate(l.name, l.group)
+	if l.execID == "" {
+		l.execID = newExecID()
+	}
+	gate, err := p.makeGate(l)
 	if err != nil {
 		return nil, err
 	}
-	process.Args = append([]string{"/bin/sh", "-c", gateScript, gate.inside}, l.cmd.Argv...)
-	begun := &launched{tree: p.cgroups.tree(l.container.ID(), l.group), fed: make(chan struct{}), unfeed: gate.abandon}
-	if err := begun.tree.create(); err != nil {
-		gate.abandon()
-		return nil, err
-	}
+	process.Args = append(gate.arguments(), l.cmd.Argv...)
+	begun := &launched{tree: p.cgroups.tree(l.container.ID(), l.group), gate: gate, fed: make(chan struct{})}
 	fail := func(err error) (*launched, error) {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*killTime)
 		defer cancel()
-		gate.abandon()
 		err = errors.Join(err, begun.tree.kill(cleanup))
+		gate.close()
 		if begun.process != nil {
 			_, _ = begun.process.Delete(p.ctx(cleanup), client.WithProcessKill)
 		}
 		return nil, err
 	}
-	if begun.process, err = l.task.Exec(p.ctx(ctx), l.group, process, l.creator); err != nil {
+	if err := begun.tree.create(); err != nil {
+		return fail(err)
+	}
+	if begun.process, err = l.task.Exec(p.ctx(ctx), l.execID, process, l.creator); err != nil {
 		return fail(err)
 	}
 	// The watch outlives ctx: a killed command has an end as well.
@@ -182,9 +168,9 @@ func (p *Provider) await(ctx context.Context, l *launched) (sandbox.Exit, error)
 			killed = fmt.Errorf("the engine did not tell the end of a killed command")
 		}
 	}
-	l.unfeed()
+	l.gate.abandon()
 	<-l.fed
-	// Delete waits until all output has been delivered.
+	l.gate.close() // returns when all output has been delivered
 	if _, err := l.process.Delete(p.ctx(limit), client.WithProcessKill); err != nil && !isGone(err) && stopped == nil && killed == nil {
 		killed = err
 	}
@@ -200,24 +186,6 @@ func exitOf(code uint32) sandbox.Exit {
 		exit.Signal = int(code - 128)
 	}
 	return exit
-}
-
-// clear ends what an earlier launch under the same name left, and forgets it.
-func (p *Provider) clear(ctx context.Context, container client.Container, task client.Task, group string) error {
-	if err := p.cgroups.tree(container.ID(), group).kill(ctx); err != nil {
-		return err
-	}
-	process, err := task.LoadProcess(p.ctx(ctx), group, nil)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return p.translate(err, "looking for an earlier command")
-	}
-	if _, err := process.Delete(p.ctx(ctx), client.WithProcessKill); err != nil && !isGone(err) {
-		return p.translate(err, "ending an earlier command")
-	}
-	return nil
 }
 
 // processSpec is the sandbox's own process with what the command changes.
@@ -252,47 +220,6 @@ func processSpec(base *specs.Process, cmd sandbox.Command, labels map[string]str
 	}
 	process.Terminal = false
 	return &process, nil
-}
-
-// gate is the pipe at which a new process waits.
-type gate struct {
-	path   string // on the host
-	inside string
-}
-
-func (p *Provider) makeGate(name, group string) (gate, error) {
-	file := "in-" + group + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	g := gate{path: filepath.Join(p.sandboxDir(name), "run", file), inside: runMount + "/" + file}
-	if err := unix.Mkfifo(g.path, 0o644); err != nil {
-		return gate{}, err
-	}
-	return g, os.Chmod(g.path, 0o644)
-}
-
-// open lets the process begin and passes it input. It returns when all is
-// passed or the process reads no more.
-func (g gate) open(input io.Reader) {
-	defer os.Remove(g.path)
-	pipe, err := os.OpenFile(g.path, os.O_WRONLY, 0) // waits for the reader
-	if err != nil {
-		return
-	}
-	defer pipe.Close()
-	// The name goes at once: no other process of the sandbox can open it then.
-	os.Remove(g.path)
-	if input == nil {
-		input = bytes.NewReader(nil)
-	}
-	// A process that ends without reading is its own business.
-	_, _ = io.Copy(pipe, io.MultiReader(strings.NewReader("\n"), input))
-}
-
-// abandon ends an open that waits for a reader which will not come.
-func (g gate) abandon() {
-	if reader, err := os.OpenFile(g.path, os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil {
-		reader.Close()
-	}
-	os.Remove(g.path)
 }
 
 // Upload implements sandbox.Provider.

@@ -10,7 +10,6 @@ import (
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -20,6 +19,7 @@ import (
 // startedProcess is what we remember of a long-lived process. Its end is written
 // down when it is first seen: the engine forgets with the sandbox's task.
 type startedProcess struct {
+	ExecID    string        `json:"exec_id"` // the engine's
 	StartedAt time.Time     `json:"started_at"`
 	OOMKills  int64         `json:"oom_kills"` // of the sandbox, when it started
 	EndedAt   time.Time     `json:"ended_at"`
@@ -74,13 +74,19 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	}
 	defer p.locks.lock(name + "/" + process)()
 	group := processGroup(process)
-	if earlier, err := task.LoadProcess(p.ctx(ctx), group, nil); err == nil {
-		status, err := earlier.Status(p.ctx(ctx))
-		if err == nil && status.Status == client.Running {
-			return nil
+	earlier, err := p.recorded(name, process)
+	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		return err
+	}
+	if err == nil {
+		if running, err := task.LoadProcess(p.ctx(ctx), earlier.ExecID, nil); err == nil {
+			status, err := running.Status(p.ctx(ctx))
+			if err == nil && status.Status == client.Running && !p.gate(name, group, earlier.ExecID).waiting() {
+				return nil
+			}
 		}
 	}
-	if err := p.clear(ctx, container, task, group); err != nil {
+	if err := p.clear(ctx, name, container.ID(), group); err != nil {
 		return err
 	}
 	program, err := os.Executable()
@@ -91,11 +97,11 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	record := startedProcess{StartedAt: time.Now(), OOMKills: p.cgroups.oomKills(sandboxGroup(container.ID()))}
+	record := startedProcess{ExecID: newExecID(), StartedAt: time.Now(), OOMKills: p.cgroups.oomKills(sandboxGroup(container.ID()))}
 	if err := writeJSON(p.processFile(name, process), record); err != nil {
 		return err
 	}
-	l, err := p.launch(ctx, launch{name: name, container: container, task: task, group: group, cmd: cmd,
+	l, err := p.launch(ctx, launch{name: name, container: container, task: task, group: group, execID: record.ExecID, cmd: cmd,
 		creator: cio.BinaryIO(program, map[string]string{logWriterCommand: dir})})
 	if err != nil {
 		return p.translate(err, "starting "+process+" in the sandbox "+name)
@@ -107,7 +113,7 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	l.unfeed()
+	l.gate.abandon()
 	<-l.fed
 	return err
 }
@@ -119,16 +125,14 @@ func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.P
 		return sandbox.ProcessStatus{}, err
 	}
 	defer p.locks.lock(name + "/" + process)()
-	var record startedProcess
-	if err := readJSON(p.processFile(name, process), &record); errors.Is(err, os.ErrNotExist) {
-		return sandbox.ProcessStatus{}, coderunner.Errorf(coderunner.NotFound, "The sandbox %q has no process %q.", name, process)
-	} else if err != nil {
+	record, err := p.recorded(name, process)
+	if err != nil {
 		return sandbox.ProcessStatus{}, err
 	}
 	if record.Exit != nil {
 		return record.status(), nil
 	}
-	running, status, err := p.inspect(ctx, container, process)
+	running, status, err := p.inspect(ctx, container, record.ExecID)
 	if isGone(err) {
 		return record.status(), nil
 	}
@@ -155,13 +159,23 @@ func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.P
 	return record.status(), nil
 }
 
+// recorded is what we know of a process; NotFound when Start was never asked for it.
+func (p *Provider) recorded(name, process string) (startedProcess, error) {
+	var record startedProcess
+	err := readJSON(p.processFile(name, process), &record)
+	if errors.Is(err, os.ErrNotExist) {
+		return record, coderunner.Errorf(coderunner.NotFound, "The sandbox %q has no process %q.", name, process)
+	}
+	return record, err
+}
+
 // inspect asks the engine about a process.
-func (p *Provider) inspect(ctx context.Context, container client.Container, process string) (client.Process, client.Status, error) {
+func (p *Provider) inspect(ctx context.Context, container client.Container, execID string) (client.Process, client.Status, error) {
 	task, err := container.Task(p.ctx(ctx), nil)
 	if err != nil {
 		return nil, client.Status{}, err
 	}
-	running, err := task.LoadProcess(p.ctx(ctx), processGroup(process), nil)
+	running, err := task.LoadProcess(p.ctx(ctx), execID, nil)
 	if err != nil {
 		return nil, client.Status{}, err
 	}
@@ -175,20 +189,13 @@ func (p *Provider) Wait(ctx context.Context, name, process string) (sandbox.Proc
 	if err != nil || !status.Running {
 		return status, err
 	}
+	record, err := p.recorded(name, process)
+	if err != nil {
+		return status, err
+	}
 	_, task, err := p.running(ctx, name)
 	if err == nil {
-		var running client.Process
-		if running, err = task.LoadProcess(p.ctx(ctx), processGroup(process), nil); err == nil {
-			var exits <-chan client.ExitStatus
-			if exits, err = running.Wait(p.ctx(ctx)); err == nil {
-				select {
-				case exit := <-exits:
-					err = exit.Error()
-				case <-ctx.Done():
-					err = ctx.Err()
-				}
-			}
-		}
+		err = p.awaitEnd(ctx, task, record.ExecID)
 	}
 	if ctx.Err() != nil {
 		return sandbox.ProcessStatus{}, ctx.Err()
@@ -197,6 +204,23 @@ func (p *Provider) Wait(ctx context.Context, name, process string) (sandbox.Proc
 		return sandbox.ProcessStatus{}, p.translate(err, "waiting for "+process+" in the sandbox "+name)
 	}
 	return p.Process(ctx, name, process)
+}
+
+func (p *Provider) awaitEnd(ctx context.Context, task client.Task, execID string) error {
+	running, err := task.LoadProcess(p.ctx(ctx), execID, nil)
+	if err != nil {
+		return err
+	}
+	exits, err := running.Wait(p.ctx(ctx))
+	if err != nil {
+		return err
+	}
+	select {
+	case exit := <-exits:
+		return exit.Error()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Stop implements sandbox.Provider.
@@ -212,20 +236,24 @@ func (p *Provider) Stop(ctx context.Context, name, process string, grace time.Du
 	if err != nil {
 		return err
 	}
-	group := p.cgroups.tree(container.ID(), processGroup(process))
-	running, err := task.LoadProcess(p.ctx(ctx), processGroup(process), nil)
-	if errdefs.IsNotFound(err) {
-		return group.kill(ctx)
+	record, err := p.recorded(name, process)
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		return nil
 	}
 	if err != nil {
+		return err
+	}
+	running, err := task.LoadProcess(p.ctx(ctx), record.ExecID, nil)
+	if err != nil && !isGone(err) {
 		return p.translate(err, "stopping "+process+" in the sandbox "+name)
 	}
-	if grace > 0 {
-		if err := p.stopGently(ctx, running, group, grace); err != nil {
+	if err == nil && grace > 0 {
+		tree := p.cgroups.tree(container.ID(), processGroup(process))
+		if err := p.stopGently(ctx, running, tree, grace); err != nil {
 			return p.translate(err, "stopping "+process+" in the sandbox "+name)
 		}
 	}
-	return p.translate(group.kill(ctx), "stopping "+process+" in the sandbox "+name)
+	return p.translate(p.clear(ctx, name, container.ID(), processGroup(process)), "stopping "+process+" in the sandbox "+name)
 }
 
 // stopGently asks the whole tree to end and gives its first process time for it.

@@ -113,7 +113,11 @@ func (p *Provider) adopt(ctx context.Context, container client.Container, spec s
 		if err == nil && (status.Status == client.Running || status.Status == client.Paused) {
 			return nil
 		}
-		if _, err := task.Delete(p.ctx(ctx), client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+		// Whoever made it came no further.
+		if err == nil && status.Status == client.Created && task.Start(p.ctx(ctx)) == nil {
+			return nil
+		}
+		if err := endTask(p.ctx(ctx), container); err != nil {
 			return err
 		}
 	} else if !errdefs.IsNotFound(err) {
@@ -227,19 +231,29 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 	return os.RemoveAll(p.sandboxDir(name))
 }
 
-// endTask kills all processes of a sandbox.
+// endTask kills all processes of a sandbox. The engine may need to be asked
+// again while another of its clients ends the same.
 func endTask(ctx context.Context, container client.Container) error {
-	task, err := container.Task(ctx, nil)
-	if errdefs.IsNotFound(err) {
-		return nil
+	deadline := time.Now().Add(killTime)
+	for {
+		task, err := container.Task(ctx, nil)
+		if errdefs.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		limit, cancel := context.WithTimeout(ctx, killTime)
+		_, err = task.Delete(limit, client.WithProcessKill)
+		cancel()
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	if err != nil {
-		return err
-	}
-	if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
-		return err
-	}
-	return nil
 }
 
 // halt ends a sandbox's processes, gently first, and keeps the sandbox itself.

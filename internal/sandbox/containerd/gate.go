@@ -1,0 +1,167 @@
+package containerd
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every process begins as one of these scripts, which wait for a line on a pipe
+// of ours: by then the process is in a cgroup of its own, from which nothing that
+// it starts can leave. What follows on the pipe is the process's own input. The
+// command is passed as arguments; nothing of it is read as shell text.
+//
+// The pipes are ours and not the engine's: its shim (1.6) stops answering when
+// the reader of a command's output dies while the command is being started.
+const (
+	startScript = `exec <"$0.in" && read -r _ && exec "$@"`
+	execScript  = `exec <"$0.in" && read -r _ && exec >"$0.out" 2>"$0.err" && exec "$@"`
+)
+
+// gate is where a new process waits: pipes in the sandbox's run directory, named
+// by the process's group and id. The first is there until the process has begun.
+type gate struct {
+	path   string // on the host, without the pipe's suffix
+	inside string
+	script string
+	closed sync.Once
+	ends   []*os.File // write ends of ours, which keep the readers from an early end
+	copies sync.WaitGroup
+}
+
+// newExecID is an id of the engine. They are never used twice: the engine may
+// not forget one whose client died at the wrong moment.
+func newExecID() string { return "x" + strings.ToLower(rand.Text()) }
+
+func (p *Provider) gate(name, group, execID string) *gate {
+	file := group + "." + execID
+	return &gate{path: filepath.Join(p.sandboxDir(name), "run", file), inside: runMount + "/" + file, script: startScript}
+}
+
+// makeGate makes the pipes and, if the output comes to us, begins to read it.
+func (p *Provider) makeGate(l launch) (*gate, error) {
+	g := p.gate(l.name, l.group, l.execID)
+	if err := makePipe(g.path+".in", 0o644); err != nil {
+		return nil, err
+	}
+	if !l.read {
+		return g, nil
+	}
+	g.script = execScript
+	for suffix, to := range map[string]io.Writer{".out": l.cmd.Stdout, ".err": l.cmd.Stderr} {
+		if err := g.receive(g.path+suffix, to); err != nil {
+			g.close()
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// makePipe gives the sandbox's user, who is not the owner, its rights whatever the umask.
+func makePipe(path string, mode os.FileMode) error {
+	if err := unix.Mkfifo(path, uint32(mode)); err != nil {
+		return &os.PathError{Op: "mkfifo", Path: path, Err: err}
+	}
+	return os.Chmod(path, mode)
+}
+
+// receive copies what comes through a new pipe.
+func (g *gate) receive(path string, to io.Writer) error {
+	if to == nil {
+		to = io.Discard
+	}
+	if err := makePipe(path, 0o622); err != nil {
+		return err
+	}
+	reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	writer, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		reader.Close()
+		return err
+	}
+	g.ends = append(g.ends, writer)
+	g.copies.Go(func() {
+		defer reader.Close()
+		if _, err := io.Copy(to, reader); err != nil {
+			// Whoever wanted it does not any more; the process must not wait for that.
+			_, _ = io.Copy(io.Discard, reader)
+		}
+	})
+	return nil
+}
+
+func (g *gate) arguments() []string { return []string{"/bin/sh", "-c", g.script, g.inside} }
+
+// open lets the process begin and passes it input. It returns when all is
+// passed or the process reads no more.
+func (g *gate) open(input io.Reader) {
+	defer os.Remove(g.path + ".in")
+	pipe, err := os.OpenFile(g.path+".in", os.O_WRONLY, 0) // waits for the reader
+	if err != nil {
+		return
+	}
+	defer pipe.Close()
+	// The name goes at once: no other process of the sandbox can open it then.
+	os.Remove(g.path + ".in")
+	if input == nil {
+		input = bytes.NewReader(nil)
+	}
+	// A process that ends without reading is its own business.
+	_, _ = io.Copy(pipe, io.MultiReader(strings.NewReader("\n"), input))
+}
+
+// abandon ends an open that waits for a reader which will not come.
+func (g *gate) abandon() {
+	if reader, err := os.OpenFile(g.path+".in", os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil {
+		reader.Close()
+	}
+	os.Remove(g.path + ".in")
+}
+
+// close returns when all output has been delivered. The process must be dead.
+func (g *gate) close() {
+	g.closed.Do(func() {
+		g.abandon()
+		for _, end := range g.ends {
+			end.Close()
+		}
+		g.copies.Wait()
+		os.Remove(g.path + ".out")
+		os.Remove(g.path + ".err")
+	})
+}
+
+// waiting reports that the process has not begun: whoever was to let it in is gone.
+func (g *gate) waiting() bool {
+	_, err := os.Lstat(g.path + ".in")
+	return err == nil
+}
+
+// clear ends what earlier launches of the group left, at the gate or beyond it.
+func (p *Provider) clear(ctx context.Context, name, containerID, group string) error {
+	left, err := filepath.Glob(filepath.Join(p.sandboxDir(name), "run", group+".*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		// A process that waits is let go without its line, and ends.
+		if writer, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			writer.Close()
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return p.cgroups.tree(containerID, group).kill(ctx)
+}
