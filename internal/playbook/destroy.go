@@ -55,7 +55,12 @@ func unroute(ctx context.Context, st *step) error {
 	return nil
 }
 
-func (st *step) ours() map[string]string { return map[string]string{labelProject: st.project.ID} }
+// ProjectLabels are on everything that a provider has for a project.
+func ProjectLabels(projectID string) map[string]string {
+	return map[string]string{labelProject: projectID}
+}
+
+func (st *step) ours() map[string]string { return ProjectLabels(st.project.ID) }
 
 // removeSandboxes removes those that the provider lists for the project and
 // those that we believe in, as far as they match.

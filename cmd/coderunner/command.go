@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/coderunner/coderunner/internal/app"
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// command is the program's command line. Every flag can be given as an
+// environment variable: CODERUNNER_ and its name in capitals.
+func command() *cobra.Command {
+	config := app.DefaultConfig()
+	root := &cobra.Command{
+		Use: "coderunner", Short: "Drop a folder of code, get a URL that works.", Version: version,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&config.DataDir, "data-dir", config.DataDir, "keys, uploads, volumes, the private database")
+	flags.StringVar(&config.EngineDir, "engine-dir", "", "where the private containerd keeps its files (default <data-dir>/engine)")
+	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
+	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; a Kata or gVisor shim gives a stronger wall")
+	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config))
+	return root
+}
+
+func serveCommand(config *app.Config) *cobra.Command {
+	var verbose bool
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Serve the dashboard, the API and the apps", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+			return app.Run(cmd.Context(), *config, log, cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&config.Listen, "listen", config.Listen, "address of the dashboard and the apps; :8080 serves the network")
+	flags.StringVar(&config.PublicURL, "public-url", "", "how browsers reach the dashboard (default http://localhost:<port>)")
+	flags.StringVar(&config.AppsDomain, "apps-domain", config.AppsDomain, "apps are at <name>.<domain>")
+	flags.StringVar(&config.DatabaseURL, "database-url", "", "a PostgreSQL of your own instead of the private one (environment: DATABASE_URL)")
+	flags.Var((*size)(&config.MaxUpload), "max-upload", "the largest upload")
+	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")
+	flags.Var((*size)(&config.DBLimits.MemoryBytes), "database-memory", "memory of one database's sandbox")
+	flags.BoolVar(&verbose, "verbose", false, "log more")
+	return cmd
+}
+
+func downCommand(config *app.Config) *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "Stop the server, the apps and the databases; keep the data", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return app.Down(cmd.Context(), *config, cmd.OutOrStdout())
+		},
+	}
+}
+
+func doctorCommand(config *app.Config) *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Try what CodeRunner depends on", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return app.Doctor(cmd.Context(), *config, cmd.OutOrStdout())
+		},
+	}
+}
+
+func applianceCommand(config *app.Config) *cobra.Command {
+	parent := &cobra.Command{Use: "appliance", Short: "Work with appliances"}
+	parent.AddCommand(&cobra.Command{
+		Use: "build [name …]", Short: "Build templates before they are needed; all of them without a name",
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return app.BuildTemplates(cmd.Context(), *config, names, cmd.OutOrStdout())
+		},
+	})
+	return parent
+}
+
+// fromEnvironment gives each flag that is not on the command line its variable's value.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var failed error
+	flags.VisitAll(func(flag *pflag.Flag) {
+		name := "CODERUNNER_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		if flag.Name == "database-url" {
+			name = "DATABASE_URL"
+		}
+		value, set := os.LookupEnv(name)
+		if !set || value == "" || flag.Changed || flag.Name == "help" || flag.Name == "version" || failed != nil {
+			return
+		}
+		if err := flags.Set(flag.Name, value); err != nil {
+			failed = coderunner.Errorf(coderunner.Invalid, "The environment variable %s cannot be used: %v.", name, err)
+		}
+	})
+	return failed
+}
+
+// size is a flag in bytes, written like 256MiB.
+type size int64
+
+func (s *size) Set(text string) error {
+	bytes, err := units.RAMInBytes(text)
+	if err != nil || bytes <= 0 {
+		return fmt.Errorf("%q is not a size; write it like 256MiB", text)
+	}
+	*s = size(bytes)
+	return nil
+}
+
+func (s *size) String() string {
+	return units.CustomSize("%.4g%s", float64(*s), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"})
+}
+func (s *size) Type() string { return "size" }

@@ -1,0 +1,42 @@
+// Command coderunner is the whole platform in one program.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd"
+)
+
+// version is set by the release build.
+var version = "development"
+
+func main() {
+	// Sandboxes and their log writers run this same file.
+	if containerd.Dispatch(os.Args) {
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "coderunner:", sentence(err))
+		stop()
+		os.Exit(1)
+	}
+}
+
+// sentence shows the cause as well: whoever reads this runs the machine.
+func sentence(err error) string {
+	if coderunner.KindOf(err) == coderunner.Internal {
+		return err.Error()
+	}
+	text := coderunner.Sentence(err)
+	if full := err.Error(); full != text {
+		text += "\n  (" + full + ")"
+	}
+	return text
+}

@@ -1,0 +1,127 @@
+// Package api answers programs: JSON over HTTP under /api/v1, described by the
+// OpenAPI 3.1 document at /api/v1/openapi.json, which is generated from this code.
+//
+// A program logs in with e-mail and password, sends the access token as a bearer
+// token and exchanges the refresh token for new ones. The browser's cookie means
+// nothing here, so that no page of another site can use it.
+//
+// What goes wrong is a problem document (RFC 9457) with the request's id and a
+// sentence. What belongs to somebody else is not found. Archives and logs pass
+// through; neither is ever in memory as a whole.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/coderunner/coderunner/internal/auth"
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/playbook"
+	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/runlog"
+	"github.com/coderunner/coderunner/internal/store"
+)
+
+// Prefix is what the path of every request begins with. The handler wants the whole path.
+const Prefix = "/api/v1"
+
+// Engine runs playbooks; see playbook.Engine.
+type Engine interface {
+	Deploy(ctx context.Context, userID string, req playbook.DeployRequest) (coderunner.Deployment, coderunner.Run, error)
+	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
+	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
+}
+
+// Services are what the API is made of.
+type Services struct {
+	Auth     *auth.Service
+	Projects *project.Service
+	Store    *store.Store
+	Engine   Engine
+	Hub      *runlog.Hub
+	Log      *slog.Logger // nothing is logged if nil
+
+	UploadLimit int64 // bytes of one archive, as the bundle store has it
+
+	// KeepAlive is how often a silent stream is given a comment, 15 s if zero;
+	// WriteTimeout how long a reader may take for one write of a stream, 10 s if zero.
+	KeepAlive, WriteTimeout time.Duration
+}
+
+// server is the handlers' receiver.
+type server struct {
+	Services
+	huma    huma.API
+	streams streams
+}
+
+// New answers the handler of every path under Prefix.
+func New(services Services) http.Handler {
+	s := &server{Services: services, streams: streams{open: map[string]int{}}}
+	if s.Log == nil {
+		s.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if s.KeepAlive == 0 {
+		s.KeepAlive = 15 * time.Second
+	}
+	if s.WriteTimeout == 0 {
+		s.WriteTimeout = 10 * time.Second
+	}
+	router := chi.NewRouter()
+	router.Use(withVisit, headers, s.accessLog, s.recoverPanics)
+	router.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		s.write(w, r, coderunner.Errorf(coderunner.NotFound, "There is nothing at this address. %s/openapi.json lists what there is.", Prefix))
+	})
+	router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		s.writeProblem(w, newProblem(r.Context(), http.StatusMethodNotAllowed, "", "This address does not take "+r.Method+" requests."))
+	})
+	s.huma = humachi.New(router, description())
+	s.routes()
+	router.Get(Prefix+"/openapi.json", s.openAPI())
+	return router
+}
+
+// routes is the table of all addresses.
+func (s *server) routes() {
+	public(s, post("/auth/register", "register", "Make an account", http.StatusCreated), s.register)
+	public(s, post("/auth/login", "log-in", "Log in", http.StatusOK), s.logIn)
+	public(s, post("/auth/refresh", "refresh", "Exchange a refresh token for new tokens", http.StatusOK), s.refresh)
+	public(s, post("/auth/logout", "log-out", "End a log-in with all its tokens", http.StatusNoContent), s.logOut)
+
+	private(s, post("/projects", "create-project", "Create a project", http.StatusCreated), s.createProject)
+	private(s, get("/projects", "list-projects", "List projects, the newest first"), s.listProjects)
+	private(s, get("/projects/{id}", "get-project", "Get a project"), s.getProject)
+	private(s, destroyOperation(), s.destroyProject)
+
+	private(s, uploadOperation(), s.upload)
+	private(s, post("/projects/{id}/deployments", "deploy", "Deploy a bundle", http.StatusAccepted), s.deploy)
+	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)
+
+	private(s, get("/runs/{id}", "get-run", "Get a run with its steps"), s.getRun)
+	private(s, post("/runs/{id}/cancel", "cancel-run", "Ask a run to stop", http.StatusAccepted), s.cancelRun)
+	private(s, logOperation(s.huma), s.runLog)
+	private(s, eventsOperation(), s.runEvents)
+}
+
+// openAPI serves the description of everything that routes registered.
+func (s *server) openAPI() http.HandlerFunc {
+	document := s.huma.OpenAPI()
+	delete(document.Components.Schemas.Map(), "ErrorModel") // huma's own, which nothing refers to
+	text, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		panic(fmt.Sprintf("the description of the API: %v", err)) // made of this code alone: found by any test
+	}
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(text)
+	}
+}

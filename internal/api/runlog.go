@@ -1,0 +1,78 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+)
+
+// pageLines is how many lines are read and sent at once.
+const pageLines = 200
+
+func logOperation(api huma.API) huma.Operation {
+	op := get("/runs/{id}/log", "get-run-log", "Get a run's log as far as it goes")
+	op.Description = "One JSON object on each line. To read on later, give the last line's seq as after; to follow the run, use its events."
+	op.Responses["200"] = &huma.Response{
+		Description: "Lines of JSON",
+		Content:     map[string]*huma.MediaType{"application/x-ndjson": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[LogLine](), true, "LogLine")}},
+	}
+	return op
+}
+
+type logInput struct {
+	idInput
+	After int64 `query:"after" minimum:"0" doc:"Lines up to this one are left out."`
+}
+
+// runLog sends the lines that there are at this moment.
+func (s *server) runLog(ctx context.Context, userID string, in *logInput) (*huma.StreamResponse, error) {
+	run, err := s.Store.Run(ctx, userID, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	newest, err := s.Store.LastLogSeq(ctx, run.ID)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := s.streams.enter(userID)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(answer huma.Context) {
+		defer leave()
+		_, w := humachi.Unwrap(answer)
+		stream := s.openStream(w, "application/x-ndjson")
+		defer stream.close()
+		if err := s.sendLog(ctx, stream, run.ID, in.After, newest); err != nil {
+			s.brokeOff(ctx, err)
+			panic(http.ErrAbortHandler) // the answer is cut off rather than ended as if it were whole
+		}
+	}}, nil
+}
+
+// sendLog sends the lines after one up to another.
+func (s *server) sendLog(ctx context.Context, stream *stream, runID string, after, newest int64) error {
+	for after < newest {
+		lines, err := s.Store.LogAfter(ctx, runID, after, int(min(pageLines, newest-after)))
+		if err != nil || len(lines) == 0 {
+			return err
+		}
+		var page bytes.Buffer
+		encoder := json.NewEncoder(&page)
+		for _, line := range lines {
+			if err := encoder.Encode(lineBody(line)); err != nil {
+				return err
+			}
+		}
+		if err := stream.write(page.Bytes()); err != nil {
+			return err
+		}
+		after = lines[len(lines)-1].Seq
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+// Package app is the composition root: it turns a configuration into a running
+// CodeRunner. The program and the end-to-end tests use it alike.
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// Config is what whoever runs the server may choose. DefaultConfig has the values
+// of a laptop.
+type Config struct {
+	Listen      string // host:port of dashboard and apps; port 0 takes a free one
+	DataDir     string // keys, bundles, volumes, the private database
+	DatabaseURL string // "" for the private cluster under DataDir
+	PublicURL   string // how browsers reach the dashboard; "" for http://localhost:<port>
+	AppsDomain  string // apps are at <slug>.<AppsDomain>
+	EngineDir   string // the containerd daemon's directory; "" for <DataDir>/engine
+	Containerd  string // socket of a daemon that is already there, "" to start a private one
+	Runtime     string // containerd runtime, e.g. "io.containerd.runc.v2"
+	MaxUpload   int64  // bytes of one uploaded archive
+	AppLimits   sandbox.Limits
+	DBLimits    sandbox.Limits
+}
+
+// DefaultConfig serves this machine only.
+func DefaultConfig() Config {
+	return Config{
+		Listen:     "127.0.0.1:8080",
+		DataDir:    "/var/lib/coderunner",
+		AppsDomain: "localhost",
+		Runtime:    "io.containerd.runc.v2",
+		MaxUpload:  256 << 20,
+		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024},
+		DBLimits:   sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256},
+	}
+}
+
+// check completes what follows from other values, and refuses what cannot work.
+func (c *Config) check() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return coderunner.Errorf(coderunner.Invalid, "--listen %q is not an address. Write it like 127.0.0.1:8080, or :8080 for all addresses.", c.Listen)
+	}
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return err
+	}
+	c.DataDir = dir
+	if c.EngineDir == "" {
+		c.EngineDir = filepath.Join(c.DataDir, "engine")
+	}
+	c.AppsDomain = strings.ToLower(strings.Trim(c.AppsDomain, "."))
+	if c.AppsDomain == "" || strings.ContainsAny(c.AppsDomain, "/: ") {
+		return coderunner.Errorf(coderunner.Invalid, "--apps-domain %q is not a domain. Write it like apps.example.com; the port and the scheme are those of --public-url.", c.AppsDomain)
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return coderunner.Errorf(coderunner.Invalid, "--public-url %q is not a URL. Write it like https://coderunner.example.com.", c.PublicURL)
+		}
+	}
+	return nil
+}
+
+// addresses are the names under which the world reaches us.
+type addresses struct {
+	dashboard *url.URL
+	apps      string // domain of the apps
+}
+
+// addressesOf follows from the configuration once the port is known.
+func addressesOf(c Config, listener net.Addr) (addresses, error) {
+	public := c.PublicURL
+	if public == "" {
+		_, port, err := net.SplitHostPort(listener.String())
+		if err != nil {
+			return addresses{}, err
+		}
+		public = "http://localhost:" + port
+		if port == "80" {
+			public = "http://localhost"
+		}
+	}
+	u, err := url.Parse(public)
+	if err != nil {
+		return addresses{}, fmt.Errorf("the public URL: %w", err)
+	}
+	return addresses{dashboard: u, apps: c.AppsDomain}, nil
+}
+
+// app is where the app with this slug lives: its host name without a port, and its URL.
+func (a addresses) app(slug string) (host, appURL string) {
+	host = slug + "." + a.apps
+	authority := host
+	if port := a.dashboard.Port(); port != "" {
+		authority = net.JoinHostPort(host, port)
+	}
+	return host, a.dashboard.Scheme + "://" + authority
+}

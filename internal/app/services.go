@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5/middleware"
+	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/appliances"
+	"github.com/coderunner/coderunner/examples"
+	"github.com/coderunner/coderunner/internal/api"
+	"github.com/coderunner/coderunner/internal/appliance"
+	"github.com/coderunner/coderunner/internal/auth"
+	"github.com/coderunner/coderunner/internal/bundle"
+	"github.com/coderunner/coderunner/internal/edge"
+	"github.com/coderunner/coderunner/internal/playbook"
+	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/runlog"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd"
+	"github.com/coderunner/coderunner/internal/secret"
+	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/web"
+	"github.com/coderunner/coderunner/static"
+	"github.com/coderunner/coderunner/views"
+)
+
+// services are the parts that answer requests and do the work.
+type services struct {
+	store     *store.Store
+	provider  *containerd.Provider
+	catalogue *appliance.Catalogue
+	bundles   *bundle.Store
+	auth      *auth.Service
+	projects  *project.Service
+	hub       *runlog.Hub
+	edge      *edge.Edge
+	engine    *playbook.Engine
+}
+
+// assemble makes the services. What it opened before an error is in the answer, to be put down.
+func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err error) {
+	s.store = st
+	if s.catalogue, err = appliance.Load(appliances.FS); err != nil {
+		return s, err
+	}
+	keys, err := secret.Open(filepath.Join(a.config.DataDir, "keyring"))
+	if err != nil {
+		return s, err
+	}
+	if s.bundles, err = bundle.Open(filepath.Join(a.config.DataDir, "bundles"), bundle.Limits{ArchiveBytes: a.config.MaxUpload}); err != nil {
+		return s, err
+	}
+	provider, err := providerConfig(a.config)
+	if err != nil {
+		return s, err
+	}
+	if s.provider, err = containerd.Open(ctx, provider); err != nil {
+		return s, err
+	}
+	if s.auth, err = auth.New(auth.Config{KeyFile: filepath.Join(a.config.DataDir, "jwt.key"), PublicURL: a.addresses.dashboard.String()}, st); err != nil {
+		return s, err
+	}
+	s.projects = project.New(st, s.bundles, keys)
+	s.hub = runlog.NewHub(st)
+	s.edge = edge.New(edge.Config{Routes: st.Routes, AppsDomain: a.addresses.apps, DashboardHost: a.addresses.dashboard.Hostname(),
+		Address: a.listener.Addr().String(), Scheme: edgeScheme(a.config.PublicURL, a.addresses.dashboard.Scheme), Log: a.log})
+	if err := s.edge.Refresh(ctx); err != nil {
+		return s, err
+	}
+	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), AppLimits: a.config.AppLimits,
+		DatabaseLimits: a.config.DBLimits, FreeBytes: a.freeBytes}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
+		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)
+	return s, nil
+}
+
+// edgeScheme is what browsers use, if a proxy in front of us makes that another than ours.
+func edgeScheme(configured, scheme string) string {
+	if configured == "" {
+		return ""
+	}
+	return scheme
+}
+
+// providerConfig says where this data directory's sandboxes are.
+func providerConfig(c Config) (containerd.Config, error) {
+	name, err := instance(c.DataDir)
+	return containerd.Config{EngineDir: c.EngineDir, Address: c.Containerd, Instance: name, StateDir: filepath.Join(c.DataDir, "sandboxes"), Runtime: c.Runtime}, err
+}
+
+func (a *App) freeBytes() (uint64, error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(a.config.DataDir, &disk); err != nil {
+		return 0, err
+	}
+	return disk.Bavail * uint64(disk.Bsize), nil
+}
+
+// handler gives each request to the dashboard, the API or an app, by its host.
+func (a *App) handler() http.Handler {
+	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Log: a.log, UploadLimit: a.config.MaxUpload})
+	pages := web.New(web.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Catalogue: a.catalogue,
+		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, UploadLimit: a.config.MaxUpload, Log: a.log})
+	compress := middleware.Compress(5, "text/html", "text/css", "text/javascript", "application/json", "image/svg+xml")
+	program, pages = compress(program), compress(pages)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case a.edge.IsAppHost(r.Host):
+			a.edge.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, api.Prefix+"/"):
+			program.ServeHTTP(w, r)
+		default:
+			pages.ServeHTTP(w, r)
+		}
+	})
+}
+
+// samples are the examples that deploy with one click.
+func samples() []web.Sample {
+	list := []web.Sample{
+		{Sample: views.Sample{Name: "express-postgres", Title: "Guest book", Description: "Express writes and reads entries in a database of its own.", Parts: []string{"Node.js 18", "PostgreSQL 15"}}},
+		{Sample: views.Sample{Name: "node-hello", Title: "Hello", Description: "A web server without dependencies: the fastest way to a URL.", Parts: []string{"Node.js 18"}}},
+	}
+	for i := range list {
+		files, err := fs.Sub(examples.FS, list[i].Name)
+		if err != nil {
+			panic(err) // the files are part of the program
+		}
+		list[i].Files = files
+	}
+	return list
+}
+
+// templates tells which appliances can be instantiated at once.
+func (a *App) templates(ctx context.Context) (map[string]web.TemplateStatus, error) {
+	states := map[string]web.TemplateStatus{}
+	for _, def := range a.catalogue.All() {
+		ready, err := a.provider.HasTemplate(ctx, def.Template().TemplateRef)
+		if err != nil {
+			return nil, err
+		}
+		state := views.TemplateAbsent
+		if ready {
+			state = views.TemplateReady
+		}
+		states[def.Name] = web.TemplateStatus{State: state}
+	}
+	return states, nil
+}
+
+// volumes names those that go when a project is destroyed.
+func (a *App) volumes(ctx context.Context, projectID string) ([]string, error) {
+	list, err := a.provider.ListVolumes(ctx, playbook.ProjectLabels(projectID))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, v := range list {
+		names = append(names, v.Name)
+	}
+	return names, nil
+}
+
+// watchRoutes keeps the edge's table true: at each change, and every few seconds
+// in case a notice was lost.
+func (a *App) watchRoutes(ctx context.Context) error {
+	changed, unsubscribe := a.hub.SubscribeRoutes()
+	defer unsubscribe()
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-tick.C:
+		}
+		if err := a.edge.Refresh(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("reading the routes", "err", err)
+		}
+	}
+}
