@@ -14,7 +14,7 @@ CACHE := /var/cache/coderunner
 LINT := $(CACHE)/bin/golangci-lint-$(shell sed -n 's/.*golangci-lint\/v2 v\([0-9.]*\).*/\1/p' tools/lint/go.mod | head -n 1)
 PACKAGES = $(shell go list ./... | grep -v /e2e)
 
-.PHONY: help run down build test check e2e demo bench generate generated vet lint deps-run deps-test clean
+.PHONY: help run down build templates test check e2e demo bench generate generated vet lint deps-run deps-test clean
 
 help: ## list these tasks
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,10 +29,14 @@ build: ## compile bin/coderunner
 	@echo "Building bin/coderunner …"
 	@go build -trimpath -o bin/coderunner ./cmd/coderunner
 
-test: deps-test ## all tests but the browser's, with the race detector
+test: deps-test templates ## all tests but the browser's, with the race detector
 	CGO_ENABLED=1 go test -race -timeout 40m $(PACKAGES)
-	node --test static/test/
+	node --test static/test/*.test.js
 	cd examples/express-postgres && npm ci --no-audit --no-fund --loglevel=error && npm test
+
+# The tests of this machine share one engine, so that templates are built once.
+templates: build
+	@CODERUNNER_ENGINE_DIR=$(CACHE)/engine bin/coderunner appliance build --data-dir $(CACHE)/test
 
 check: generated vet lint test e2e ## everything that a change has to pass
 

@@ -93,7 +93,7 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution) error {
 	if x.variables, err = e.variables(ctx, x.project.ID); err != nil {
 		return err
 	}
-	if _, err := e.provider.Create(ctx, x.appSpec(def.Template())); err != nil {
+	if err := e.boot(ctx, x.appSpec(def.Template())); err != nil {
 		return err
 	}
 	env, err := x.appEnv(ctx)
@@ -115,6 +115,19 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution) error {
 	return e.edge.Refresh(ctx)
 }
 
+// boot makes a sandbox's machine run. One that is there keeps the template that it
+// was made from, also when the catalogue has a newer one.
+func (e *Engine) boot(ctx context.Context, spec sandbox.Spec) error {
+	info, err := e.provider.Get(ctx, spec.Name)
+	if err == nil {
+		spec.Template = info.Template
+	} else if coderunner.KindOf(err) != coderunner.NotFound {
+		return err
+	}
+	_, err = e.provider.Create(ctx, spec)
+	return err
+}
+
 func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.SandboxRecord) error {
 	databases, err := e.store.ProjectDatabases(ctx, x.project.ID)
 	if err != nil {
@@ -128,7 +141,7 @@ func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.
 		if err != nil {
 			return err
 		}
-		if _, err := e.provider.Create(ctx, x.databaseSpec(def.Template(), def, d.Database)); err != nil {
+		if err := e.boot(ctx, x.databaseSpec(def.Template(), def, d.Database)); err != nil {
 			return err
 		}
 		return startDatabase(ctx, e.provider, def, r.ID)

@@ -63,8 +63,10 @@ func checkSpec(spec sandbox.Spec) error {
 	return nil
 }
 
-// specHash tells one spec from another, so that a name is not reused for something else.
+// specHash tells one spec from another, so that a name is not reused for something
+// else. Limits do not count: a sandbox keeps those that it was made with.
 func specHash(spec sandbox.Spec) (string, error) {
+	spec.Limits = sandbox.Limits{}
 	text, err := json.Marshal(spec)
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16]), err
