@@ -27,7 +27,7 @@ down: ## stop everything that run started; the data is kept
 
 build: ## compile bin/coderunner
 	@echo "Building bin/coderunner …"
-	@go build -trimpath -o bin/coderunner ./cmd/coderunner
+	@go build -trimpath -buildvcs=false -o bin/coderunner ./cmd/coderunner
 
 test: deps-test templates ## all tests but the browser's, with the race detector
 	CGO_ENABLED=1 go test -race -timeout 40m $(PACKAGES)

@@ -103,12 +103,12 @@ func escape(line string) (codes *string, rest string) {
 			return nil, ""
 		}
 		kind := rest[0]
-		switch {
-		case kind == '[':
+		switch kind {
+		case '[':
 			intro, rest = 0x9b, rest[1:]
-		case kind == ']':
+		case ']':
 			intro, rest = 0x9d, rest[1:]
-		case kind == 'P' || kind == 'X' || kind == '^' || kind == '_':
+		case 'P', 'X', '^', '_':
 			intro, rest = 0x90, rest[1:]
 		default: // intermediates and one final byte, as in ESC ( B
 			i := 0

@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -54,7 +55,7 @@ func (t *tree) lonelyEntry(root string, top listing) (string, error) {
 			return name, nil
 		}
 		data, err := t.read(path.Join(root, name), maxSourceFile)
-		if err == errTooLarge {
+		if errors.Is(err, errTooLarge) {
 			continue
 		}
 		if err != nil {

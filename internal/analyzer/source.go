@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -107,7 +108,7 @@ func (t *tree) search() (source, error) {
 				}
 				full := path.Join(dir, name)
 				data, err := t.read(full, maxSourceFile)
-				if err == errTooLarge {
+				if errors.Is(err, errTooLarge) {
 					continue
 				}
 				if err != nil {

@@ -120,7 +120,7 @@ func (t *tree) read(name string, limit int) ([]byte, error) {
 		if len(data) > limit {
 			return nil, errTooLarge
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return data, nil
 		}
 		if err != nil {

@@ -84,7 +84,7 @@ func (s *server) recoverPanics(next http.Handler) http.Handler {
 			if cause == nil {
 				return
 			}
-			if cause == http.ErrAbortHandler {
+			if cause == any(http.ErrAbortHandler) {
 				panic(cause)
 			}
 			s.Log.Error("a handler panicked", "request", visitOf(r.Context()).id, "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))

@@ -2,7 +2,6 @@ package playbook
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -206,6 +205,6 @@ func verifyNothingLeft(ctx context.Context, st *step) error {
 	if len(left) > 0 {
 		return coderunner.Errorf(coderunner.Unavailable, "Still there: %s.", strings.Join(left, ", "))
 	}
-	st.say("Nothing is left: %s.", fmt.Sprint("no sandbox, no network, no volume, no snapshot, no file"))
+	st.say("Nothing is left: no sandbox, no network, no volume, no snapshot, no file.")
 	return nil
 }

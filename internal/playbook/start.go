@@ -47,8 +47,14 @@ func awaitHealth(ctx context.Context, st *step) error {
 	}
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
-	output := make(chan error, 1)
-	go func() { output <- st.followOutput(watch, name) }()
+	output := make(chan struct{})
+	go func() {
+		defer close(output)
+		// What cannot be read is missing in the log; the app's health is another matter.
+		if err := st.followOutput(watch, name); err != nil && watch.Err() == nil {
+			st.say("The app's output cannot be read: %s", coderunner.Sentence(err))
+		}
+	}()
 	ended := make(chan sandbox.ProcessStatus, 1)
 	go func() {
 		if status, err := st.e.provider.Wait(watch, name, appProcess); err == nil {

@@ -113,7 +113,7 @@ func (s *site) recoverPanics(next http.Handler) http.Handler {
 			if cause == nil {
 				return
 			}
-			if cause == http.ErrAbortHandler {
+			if cause == any(http.ErrAbortHandler) {
 				panic(cause)
 			}
 			s.logger(r).Error("a handler panicked", "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))

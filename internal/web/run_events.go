@@ -118,7 +118,7 @@ func (f *follower) send(ctx context.Context) (more bool, err error) {
 	if more, err = f.sendLines(ctx, page.Steps); err != nil {
 		return false, err
 	}
-	if state := stateOf(page); !bytes.Equal(state, f.progress) && !(more && page.Run.State.Ended()) {
+	if state := stateOf(page); !bytes.Equal(state, f.progress) && (!more || !page.Run.State.Ended()) {
 		if err := f.stream.event(ctx, "", "", views.RunProgress(page)); err != nil {
 			return false, err
 		}

@@ -72,9 +72,12 @@ func forgetFirewall(bridge string) error {
 	if err != nil {
 		return firewallError(err)
 	}
+	if has, err := hasFirewall(c); err != nil || !has {
+		return firewallError(err)
+	}
 	set, err := c.GetSetByName(firewall(), siblingsSet)
 	if err != nil {
-		return nil // no table, no entry
+		return firewallError(err)
 	}
 	elements, err := c.GetSetElements(set)
 	if err != nil {

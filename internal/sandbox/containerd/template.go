@@ -124,7 +124,7 @@ func (s templateStore) load(ctx context.Context, archive string, ref sandbox.Tem
 	if err != nil {
 		return err
 	}
-	defer release(context.WithoutCancel(ctx))
+	defer func() { _ = release(context.WithoutCancel(ctx)) }()
 	labels := map[string]string{labelTemplateName: ref.Name, labelTemplateDigest: ref.Digest}
 	loaded, err := s.client.Import(ctx, f, client.WithImageLabels(labels), client.WithDiscardUnpackedLayers())
 	if err != nil {

@@ -44,7 +44,8 @@ func enterWorksite(ctx context.Context, dir, key string, out io.Writer) (*worksi
 		lock.Close()
 		return nil, err
 	}
-	if err := progress.Truncate(0); err == nil {
+	err = progress.Truncate(0)
+	if err == nil {
 		_, err = progress.Seek(0, io.SeekStart)
 	}
 	if err != nil {
@@ -100,7 +101,7 @@ func (s *worksite) repeat(told *int64) {
 	}
 	end := strings.LastIndexByte(string(news), '\n') + 1
 	*told += int64(end)
-	s.out.Write(news[:end])
+	_, _ = s.out.Write(news[:end])
 }
 
 // say tells one line to the caller and to all who wait. What cannot be told is no reason to stop.
@@ -109,7 +110,7 @@ func (s *worksite) say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	io.WriteString(s.out, line)
-	s.progress.WriteString(line)
+	_, _ = s.progress.WriteString(line)
 }
 
 func (s *worksite) leave() {
