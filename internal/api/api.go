@@ -103,6 +103,7 @@ func (s *server) routes() {
 	private(s, destroyOperation(), s.destroyProject)
 
 	private(s, uploadOperation(), s.upload)
+	describeUpload(s.huma.OpenAPI())
 	private(s, post("/projects/{id}/deployments", "deploy", "Deploy a bundle", http.StatusAccepted), s.deploy)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)
 

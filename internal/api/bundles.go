@@ -49,17 +49,25 @@ func bundleBody(b coderunner.Bundle) Bundle {
 func uploadOperation() huma.Operation {
 	op := post("/projects/{id}/bundles", "upload-bundle", "Upload a source tree", http.StatusCreated)
 	op.Description = "The archive (.zip, .tar, .tar.gz or .tar.zst) is the body itself, or the first file of a form. It is told by its first bytes. The answer has the plan to deploy it with."
-	archive := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
-	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-		"application/octet-stream": archive, "application/zip": archive, "application/gzip": archive, "application/x-tar": archive, "application/zstd": archive,
-		"multipart/form-data": {Schema: &huma.Schema{Type: huma.TypeObject, Required: []string{"archive"}, Properties: map[string]*huma.Schema{"archive": archive.Schema}}},
-	}}
 	return op
+}
+
+// describeUpload adds the body to what is said about the operation. Said before it
+// was registered, huma would read the body into memory.
+func describeUpload(document *huma.OpenAPI) {
+	archive := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
+	content := map[string]*huma.MediaType{
+		"multipart/form-data": {Schema: &huma.Schema{Type: huma.TypeObject, Required: []string{"archive"}, Properties: map[string]*huma.Schema{"archive": archive.Schema}}},
+	}
+	for _, kind := range []string{"application/octet-stream", "application/zip", "application/gzip", "application/x-tar", "application/zstd"} {
+		content[kind] = archive
+	}
+	document.Paths[Prefix+"/projects/{id}/bundles"].Post.RequestBody = &huma.RequestBody{Required: true, Content: content}
 }
 
 // uploadInput has the request itself, since the body must not be read ahead.
 type uploadInput struct {
-	idInput
+	ID       string   `path:"id" maxLength:"100"`
 	Filename string   `query:"filename" maxLength:"1000" doc:"What the archive is called; else the form's."`
 	Omitted  []string `query:"omitted,explode" maxItems:"100" doc:"What the sender left out itself."`
 

@@ -48,7 +48,7 @@ type PlanChanges struct {
 }
 
 type deployInput struct {
-	idInput
+	ID   string `path:"id" maxLength:"100"`
 	Body struct {
 		BundleID  string       `json:"bundle_id"`
 		Plan      *PlanChanges `json:"plan,omitempty" doc:"Without it, the plan is the analyzer's with what was chosen in the last deployment."`

@@ -37,7 +37,7 @@ func eventsOperation() huma.Operation {
 }
 
 type eventsInput struct {
-	idInput
+	ID          string `path:"id" maxLength:"100"`
 	After       int64  `query:"after" minimum:"0" doc:"Lines up to this one are left out."`
 	LastEventID string `header:"Last-Event-ID" maxLength:"20" doc:"Likewise, and it goes before the query."`
 }

@@ -91,7 +91,7 @@ func summaryBody(s store.ProjectSummary) Project {
 }
 
 type idInput struct {
-	ID string `path:"id"`
+	ID string `path:"id" maxLength:"100"`
 }
 
 type createProjectInput struct {
@@ -177,7 +177,7 @@ func destroyOperation() huma.Operation {
 }
 
 type destroyInput struct {
-	idInput
+	ID      string `path:"id" maxLength:"100"`
 	Confirm string `query:"confirm" doc:"The project's name."`
 	Body    *struct {
 		Confirm string `json:"confirm,omitempty" doc:"The project's name."`

@@ -25,8 +25,8 @@ func logOperation(api huma.API) huma.Operation {
 }
 
 type logInput struct {
-	idInput
-	After int64 `query:"after" minimum:"0" doc:"Lines up to this one are left out."`
+	ID    string `path:"id" maxLength:"100"`
+	After int64  `query:"after" minimum:"0" doc:"Lines up to this one are left out."`
 }
 
 // runLog sends the lines that there are at this moment.
