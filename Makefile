@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# tools/deps.sh installs Go here when the machine has none.
-export PATH := $(PATH):/usr/local/lib/coderunner/go/bin
+# tools/deps.sh installs Go here when the machine has none, or an old one.
+export PATH := /usr/local/lib/coderunner/go/bin:$(PATH)
 export CGO_ENABLED ?= 0
 
 LISTEN ?= 127.0.0.1:8080

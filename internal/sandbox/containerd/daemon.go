@@ -45,6 +45,24 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
   address = %q
 `
 
+// useDaemon makes the daemon answer and keeps others from stopping it until the
+// file is closed.
+func useDaemon(ctx context.Context, engineDir string) (*os.File, error) {
+	run := runtimeDir(engineDir)
+	if err := os.MkdirAll(run, 0o711); err != nil {
+		return nil, coderunner.Wrap(err, coderunner.Unavailable, "The engine's directory %s cannot be made. Run CodeRunner as root.", run)
+	}
+	users, err := flock(ctx, filepath.Join(run, "users"), unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	if err := ensureDaemon(ctx, engineDir); err != nil {
+		users.Close()
+		return nil, err
+	}
+	return users, nil
+}
+
 // ensureDaemon makes the engine's private daemon answer: it adopts a running one
 // and starts one otherwise, as a session of its own, so that it outlives us. Of
 // several processes one starts it.
@@ -155,14 +173,23 @@ func connect(ctx context.Context, socket, namespace string) (*client.Client, err
 
 // lockFile takes an exclusive lock that ends with the process, and returns how to give it back.
 func lockFile(ctx context.Context, path string) (func(), error) {
+	f, err := flock(ctx, path, unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// flock locks a file until it is closed.
+func flock(ctx context.Context, path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, nil
+			return f, nil
 		}
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			f.Close()
@@ -207,8 +234,11 @@ func StopEngine(ctx context.Context, cfg Config) error {
 	return stopDaemon(ctx, p)
 }
 
-// stopDaemon ends the private daemon unless something still runs under it.
+// stopDaemon ends the private daemon unless somebody uses it or something runs under it.
 func stopDaemon(ctx context.Context, p *Provider) error {
+	if unix.Flock(int(p.users.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil
+	}
 	containers, err := p.client.Containers(p.ctx(ctx))
 	if err != nil {
 		return p.translate(err, "listing containers")

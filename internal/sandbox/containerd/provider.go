@@ -46,6 +46,7 @@ type Provider struct {
 	cgroups   cgroups
 	locks     keyedMutex
 	restart   sync.Mutex
+	users     *os.File // locked while we use the private daemon; nil without one
 }
 
 var _ sandbox.Provider = (*Provider)(nil)
@@ -61,16 +62,19 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 			return nil, coderunner.Wrap(err, coderunner.Unavailable, "The directory %s cannot be made. Run CodeRunner as root, or choose another data directory.", dir)
 		}
 	}
+	var users *os.File
 	if cfg.Address == "" {
-		if err := ensureDaemon(ctx, cfg.EngineDir); err != nil {
+		var err error
+		if users, err = useDaemon(ctx, cfg.EngineDir); err != nil {
 			return nil, err
 		}
 	}
 	c, err := connect(ctx, cfg.socket(), cfg.Namespace)
 	if err != nil {
+		users.Close()
 		return nil, err
 	}
-	p := &Provider{cfg: cfg, client: c, cgroups: findCgroups(), templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
+	p := &Provider{cfg: cfg, client: c, users: users, cgroups: findCgroups(), templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
 	return p, nil
 }
 
@@ -156,7 +160,10 @@ func (p *Provider) Check(ctx context.Context) error {
 }
 
 // Close implements sandbox.Provider.
-func (p *Provider) Close() error { return p.client.Close() }
+func (p *Provider) Close() error {
+	p.users.Close() // nil is no file, and no harm
+	return p.client.Close()
+}
 
 // keyedMutex is one mutex for each name in use.
 type keyedMutex struct {
