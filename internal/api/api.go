@@ -82,6 +82,11 @@ func New(services Services) http.Handler {
 		s.write(w, r, coderunner.Errorf(coderunner.NotFound, "There is nothing at this address. %s/openapi.json lists what there is.", Prefix))
 	})
 	router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			if router.Match(chi.NewRouteContext(), method, r.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
 		s.writeProblem(w, newProblem(r.Context(), http.StatusMethodNotAllowed, "", "This address does not take "+r.Method+" requests."))
 	})
 	s.huma = humachi.New(router, description())
@@ -116,7 +121,9 @@ func (s *server) routes() {
 // openAPI serves the description of everything that routes registered.
 func (s *server) openAPI() http.HandlerFunc {
 	document := s.huma.OpenAPI()
-	delete(document.Components.Schemas.Map(), "ErrorModel") // huma's own, which nothing refers to
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own problem, see asProblem
+		delete(document.Components.Schemas.Map(), unused)
+	}
 	text, err := json.MarshalIndent(document, "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("the description of the API: %v", err)) // made of this code alone: found by any test

@@ -43,7 +43,7 @@ type Bundle struct {
 
 func bundleBody(b coderunner.Bundle) Bundle {
 	return Bundle{ID: b.ID, ProjectID: b.ProjectID, SHA256: b.SHA256, Filename: b.Filename, SizeBytes: b.SizeBytes, ExpandedBytes: b.ExpandedBytes,
-		Files: b.Files, Omitted: append([]string{}, b.Omitted...), Plan: b.Plan, CreatedAt: b.CreatedAt}
+		Files: b.Files, Omitted: append([]string{}, b.Omitted...), Plan: planBody(b.Plan), CreatedAt: b.CreatedAt}
 }
 
 func uploadOperation() huma.Operation {

@@ -45,6 +45,9 @@ func TestUploadAsBodyAndAsForm(t *testing.T) {
 	if raw.Filename != "app.tar" || raw.Files != 2 || raw.Plan.Type != "nodejs" || raw.Plan.Start.Value == "" || raw.Plan.Start.Why == "" || raw.ProjectID != p.ID {
 		t.Errorf("the bundle is %+v", raw)
 	}
+	if raw.Plan.Processes == nil || raw.Plan.Warnings == nil || raw.Plan.EnvKeys == nil || raw.Plan.Candidates == nil || raw.Omitted == nil {
+		t.Errorf("what is empty is told as null in %+v", raw)
+	}
 	body, contentType := form(t, "from a form.tar", nodeApp(t))
 	var formed api.Bundle
 	w.ada.do("POST", "/projects/"+p.ID+"/bundles?omitted=node_modules/&omitted=.env", body, "Content-Type", contentType).want(http.StatusCreated).into(&formed)

@@ -32,8 +32,20 @@ type Deployment struct {
 func deploymentBody(d coderunner.Deployment) Deployment {
 	return Deployment{
 		ID: d.ID, ProjectID: d.ProjectID, BundleID: d.BundleID, Number: d.Number, Status: d.Status.String(), RuntimeType: d.RuntimeType,
-		Plan: d.Plan, PublicURL: d.PublicURL, Failure: d.Failure, ObservedAt: d.ObservedAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+		Plan: planBody(d.Plan), PublicURL: d.PublicURL, Failure: d.Failure, ObservedAt: d.ObservedAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 	}
+}
+
+// planBody has an empty list or object where the plan has none, as its description says.
+func planBody(p coderunner.Plan) coderunner.Plan {
+	p.Databases = append([]coderunner.DatabaseNeed{}, p.Databases...)
+	p.EnvKeys = append([]coderunner.EnvKey{}, p.EnvKeys...)
+	p.Warnings = append([]string{}, p.Warnings...)
+	p.Candidates = append([]coderunner.Candidate{}, p.Candidates...)
+	if p.Processes == nil {
+		p.Processes = map[string]string{}
+	}
+	return p
 }
 
 // PlanChanges replace parts of a bundle's plan. What is left out stays.
