@@ -131,7 +131,27 @@ func (x *execution) bootDatabase(ctx context.Context, step string, def appliance
 	if err := x.create(ctx, coderunner.SandboxRecord{DatabaseID: d.ID, Appliance: def.Name}, spec); err != nil {
 		return err
 	}
-	return startDatabase(ctx, x.e.provider, def, spec.Name)
+	err = startDatabase(ctx, x.e.provider, def, spec.Name)
+	if err != nil && ctx.Err() == nil {
+		x.showDatabase(ctx, step, spec.Name)
+	}
+	return err
+}
+
+// showDatabase puts what a server that did not come up printed last into the log.
+func (x *execution) showDatabase(ctx context.Context, step, name string) {
+	var printed []byte
+	err := x.e.provider.Output(ctx, name, databaseProcess, 0, false, func(c sandbox.OutputChunk) error {
+		printed = append(printed, c.Data...)
+		printed = printed[max(0, len(printed)-4<<10):]
+		return nil
+	})
+	if err != nil {
+		return // there is a better reason to tell already
+	}
+	out := x.log.Stream(step, coderunner.Stderr)
+	defer out.Close()
+	_, _ = out.Write(printed)
 }
 
 func (x *execution) databaseSpec(t sandbox.Template, def appliance.Definition, d coderunner.Database) sandbox.Spec {

@@ -81,7 +81,7 @@ func ready(after []string, done map[string]bool) bool {
 // to RetryFor. A nil failure and nil error mean done or cancelled; the step's
 // State tells which.
 func (x *execution) attempt(ctx context.Context, st *step) (*coderunner.Failure, error) {
-	begin := time.Now()
+	var begin time.Time // of the trouble: what went well before, a template's making say, does not count
 	for wait := 250 * time.Millisecond; ; wait = min(wait*2, 8*time.Second) {
 		if err := x.e.store.StartStep(ctx, x.lease, st.Name); err != nil {
 			return nil, x.unlessCancelled(ctx, st, err)
@@ -106,6 +106,9 @@ func (x *execution) attempt(ctx context.Context, st *step) (*coderunner.Failure,
 			return failure, x.finish(ctx, st, coderunner.StepFailed, failure.Title)
 		}
 		x.e.log.Warn("a step erred", "run", x.run.ID, "step", st.Name, "err", err)
+		if begin.IsZero() {
+			begin = time.Now()
+		}
 		if !retryable(err) || time.Since(begin)+wait > x.e.cfg.RetryFor {
 			failure = &coderunner.Failure{ID: "platform." + string(coderunner.KindOf(err)), Blame: coderunner.Ours, Title: coderunner.Sentence(err),
 				Detail: "The step \"" + st.Title + "\" could not be done. This is not the fault of your code.", Next: "Start the run again; if it fails again, ask whoever runs this server to look at its log."}
