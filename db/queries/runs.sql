@@ -72,7 +72,7 @@ WHERE run_id = $1 AND state IN ('PENDING', 'RUNNING');
 
 -- name: AppendLog :one
 WITH lease AS (
-    SELECT id FROM runs WHERE runs.id = @run_id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING')
+    SELECT id FROM runs WHERE runs.id = @run_id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING') FOR SHARE
 ), added AS (
     INSERT INTO run_log_lines (run_id, seq, at, stream, step, text)
     SELECT lease.id, line.n - 1 + sqlc.arg('first_seq')::bigint, line.at, line.stream, line.step, line.text

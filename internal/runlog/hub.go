@@ -22,6 +22,8 @@ const (
 // has one listening connection for all of them.
 type Hub struct {
 	store *store.Store
+	poll  time.Duration // see slowPoll
+	retry time.Duration // before listening again
 
 	mu     sync.Mutex
 	runs   map[string]map[chan struct{}]bool
@@ -31,14 +33,14 @@ type Hub struct {
 
 // NewHub returns a hub; Run makes it work.
 func NewHub(st *store.Store) *Hub {
-	return &Hub{store: st, runs: map[string]map[chan struct{}]bool{}, routes: map[chan struct{}]bool{}, closed: make(chan struct{})}
+	return &Hub{store: st, poll: slowPoll, retry: reconnect, runs: map[string]map[chan struct{}]bool{}, routes: map[chan struct{}]bool{}, closed: make(chan struct{})}
 }
 
 // Run listens until ctx ends, then ends every Tail. It may be called once.
 func (h *Hub) Run(ctx context.Context) error {
 	defer close(h.closed)
 	go func() {
-		tick := time.NewTicker(slowPoll)
+		tick := time.NewTicker(h.poll)
 		defer tick.Stop()
 		for {
 			select {
@@ -53,7 +55,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		_ = h.listen(ctx) // whatever went wrong, the slow poll goes on and we try again
 		select {
 		case <-ctx.Done():
-		case <-time.After(reconnect):
+		case <-time.After(h.retry):
 		}
 	}
 	return nil

@@ -3,7 +3,7 @@ package runlog
 import (
 	"bytes"
 	"encoding/base64"
-	"net/url"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -16,10 +16,17 @@ const Redacted = "••••••"
 // variable DEBUG=true must not blank every "true" of the log.
 const shortestSecret = 6
 
+// ordinary values are no secrets, and logs are full of them.
+var ordinary = map[string]bool{
+	"production": true, "development": true, "staging": true, "localhost": true, "127.0.0.1": true, "0.0.0.0": true,
+	"nodejs": true, "python": true, "postgres": true, "postgresql": true, "warning": true, "verbose": true,
+}
+
 // Redactor hides secret values in text. It is safe for concurrent use.
 type Redactor struct {
 	mu      sync.RWMutex
-	values  [][]byte // longest first, so that a secret within a secret does not leave the rest
+	plain   [][]byte // as they were given, line by line; looked for in URL-encoded text as well
+	coded   [][]byte // as JSON and base64 write them
 	longest int
 }
 
@@ -30,40 +37,171 @@ func NewRedactor(values ...string) *Redactor {
 	return r
 }
 
-// Add hides more values: each of their lines, since a log has lines, and the forms
-// that they take in URLs and basic authentication.
+// Add hides more values: each of their lines, since a log has lines, and what
+// becomes of them in URLs, in JSON strings and, alone or after a user's name, in
+// basic authentication.
 func (r *Redactor) Add(values ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, value := range values {
-		forms := append(strings.FieldsFunc(value, func(c rune) bool { return c == '\n' || c == '\r' }),
-			url.QueryEscape(value), url.PathEscape(value), url.UserPassword("", value).String()[1:],
-			base64.StdEncoding.EncodeToString([]byte(value)), base64.RawURLEncoding.EncodeToString([]byte(value)))
-		for _, form := range forms {
-			form = strings.TrimSpace(form)
-			if len(form) < shortestSecret || len(strings.TrimSpace(value)) < shortestSecret || slices.ContainsFunc(r.values, func(v []byte) bool { return string(v) == form }) {
-				continue
-			}
-			r.values = append(r.values, []byte(form))
-			r.longest = max(r.longest, len(form))
+		if len(strings.TrimSpace(value)) < shortestSecret || ordinary[strings.ToLower(strings.TrimSpace(value))] {
+			continue
+		}
+		for _, line := range strings.FieldsFunc(value, func(c rune) bool { return c == '\n' || c == '\r' }) {
+			r.plain = r.keep(r.plain, line, 3) // %XX for each byte
+			r.plain = r.keep(r.plain, shown(line), 3)
+			r.coded = r.keep(r.coded, inJSON(line, true), 1)
+			r.coded = r.keep(r.coded, inJSON(line, false), 1)
+		}
+		for _, form := range inBase64(value) {
+			r.coded = r.keep(r.coded, form, 1)
 		}
 	}
-	slices.SortFunc(r.values, func(a, b []byte) int { return len(b) - len(a) })
+}
+
+// keep adds a form to a list. widening is how many bytes one of its bytes may
+// take in the log.
+func (r *Redactor) keep(list [][]byte, form string, widening int) [][]byte {
+	form = strings.TrimSpace(form)
+	known := func(v []byte) bool { return string(v) == form }
+	if len(form) < shortestSecret || slices.ContainsFunc(r.plain, known) || slices.ContainsFunc(r.coded, known) {
+		return list
+	}
+	r.longest = max(r.longest, len(form)*widening)
+	return append(list, []byte(form))
+}
+
+// shown is what the log keeps of a line.
+func shown(line string) string {
+	var out strings.Builder
+	var clean sanitizer
+	emit := func(c rune) { out.WriteRune(c) }
+	clean.write([]byte(line), emit, func(string) {})
+	clean.end(emit)
+	return out.String()
+}
+
+// inJSON is a line within a JSON string.
+func inJSON(line string, escapeHTML bool) string {
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(escapeHTML)
+	_ = encoder.Encode(line) // a string can always be encoded
+	quoted := strings.TrimSuffix(out.String(), "\n")
+	return quoted[1 : len(quoted)-1]
+}
+
+// inBase64 is what of a value's base64 does not depend on what stands before and
+// after it, for each of the three places where it can begin.
+func inBase64(value string) []string {
+	var forms []string
+	for before := range 3 {
+		text := append(make([]byte, before), value...)
+		for _, encoding := range [...]*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			from, to := (before*8+5)/6, len(text)*8/6
+			forms = append(forms, encoding.EncodeToString(text)[from:to])
+		}
+	}
+	return forms
 }
 
 // Redact returns text with every value replaced.
 func (r *Redactor) Redact(text []byte) []byte {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, v := range r.values {
-		if bytes.Contains(text, v) {
-			text = bytes.ReplaceAll(text, v, []byte(Redacted))
-		}
+	hidden := r.find(text)
+	if len(hidden) == 0 {
+		return text
 	}
-	return text
+	var out []byte
+	end := 0
+	for _, h := range hidden {
+		out = append(append(out, text[end:h.from]...), Redacted...)
+		end = h.to
+	}
+	return append(out, text[end:]...)
 }
 
-// reach is the length in bytes of the longest value.
+// stretch is a part of a text, from its first byte to the one after its last.
+type stretch struct{ from, to int }
+
+// find lists where the values are, in order, those that overlap as one.
+func (r *Redactor) find(text []byte) []stretch {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	found := search(nil, text, r.plain, nil)
+	found = search(found, text, r.coded, nil)
+	if len(r.plain) > 0 && bytes.IndexByte(text, '%') >= 0 {
+		decoded, at := decode(text, false)
+		found = search(found, decoded, r.plain, at)
+	}
+	if len(r.plain) > 0 && bytes.IndexByte(text, '+') >= 0 {
+		decoded, at := decode(text, true)
+		found = search(found, decoded, r.plain, at)
+	}
+	slices.SortFunc(found, func(a, b stretch) int { return a.from - b.from })
+	merged := found[:0]
+	for _, s := range found {
+		if n := len(merged); n > 0 && s.from < merged[n-1].to {
+			merged[n-1].to = max(merged[n-1].to, s.to)
+			continue
+		}
+		merged = append(merged, s)
+	}
+	return merged
+}
+
+// search adds where the values are in text. With at, they are places in another
+// text: what text[i] stands for begins at at[i] there.
+func search(found []stretch, text []byte, values [][]byte, at []int) []stretch {
+	for _, v := range values {
+		for from := 0; ; {
+			i := bytes.Index(text[from:], v)
+			if i < 0 {
+				break
+			}
+			s := stretch{from + i, from + i + len(v)}
+			from += i + 1
+			if at != nil {
+				s = stretch{at[s.from], at[s.to]}
+			}
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// decode undoes the percent-encoding of URLs, and with spaces that of forms. The
+// second slice says where in text each byte comes from; it has one more, for the end.
+func decode(text []byte, spaces bool) (decoded []byte, at []int) {
+	decoded, at = make([]byte, 0, len(text)), make([]int, 0, len(text)+1)
+	for i := 0; i < len(text); i++ {
+		at = append(at, i)
+		c := text[i]
+		switch {
+		case c == '%' && i+2 < len(text) && digit(text[i+1]) >= 0 && digit(text[i+2]) >= 0:
+			c = byte(digit(text[i+1])<<4 | digit(text[i+2]))
+			i += 2
+		case c == '+' && spaces:
+			c = ' '
+		}
+		decoded = append(decoded, c)
+	}
+	return decoded, append(at, len(text))
+}
+
+// digit is the value of a hexadecimal digit, -1 for any other byte.
+func digit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}
+
+// reach is the length in bytes of the longest stretch that a value can take.
 func (r *Redactor) reach() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -73,16 +211,9 @@ func (r *Redactor) reach() int {
 // safeCut returns the first place at or after cut where text can be parted
 // without parting a value.
 func (r *Redactor) safeCut(text []byte, cut int) int {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for moved := true; moved; {
-		moved = false
-		for _, v := range r.values {
-			from := max(0, cut-len(v)+1)
-			to := min(len(text), cut+len(v)-1)
-			if at := bytes.Index(text[from:to], v); at >= 0 && from+at < cut {
-				cut, moved = from+at+len(v), true
-			}
+	for _, s := range r.find(text) {
+		if s.from < cut && cut < s.to {
+			return s.to
 		}
 	}
 	return cut

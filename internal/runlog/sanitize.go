@@ -24,8 +24,12 @@ const (
 	ending              // after an ESC within such
 )
 
-// maxParams bounds one colour sequence; longer ones are dropped.
-const maxParams = 64
+// maxParams bounds the parameters of one colour sequence; longer ones are
+// dropped. maxColour is the longest sequence as a whole.
+const (
+	maxParams = 64
+	maxColour = len("\x1b[") + maxParams + len("m")
+)
 
 // write passes clean characters and colour sequences to emit, '\n' and '\r' included.
 func (s *sanitizer) write(chunk []byte, emit func(r rune), colour func(seq string)) {

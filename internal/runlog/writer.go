@@ -172,21 +172,40 @@ func (w *Writer) work(ctx context.Context) {
 	}
 }
 
-// append stores one batch, trying again while the database is away. An answer
-// that got lost on its way does not store the lines twice.
+// append stores one batch, trying again while the database is away.
 func (w *Writer) append(ctx context.Context, first int64, batch []coderunner.LogLine) error {
+	unsure := false // whether a try that got no answer has stored it
 	for wait := 100 * time.Millisecond; ; wait = min(wait*2, longWait) {
-		err := w.store.AppendLog(ctx, w.lease, first, batch)
-		if err == nil || coderunner.KindOf(err) != coderunner.Unavailable {
+		err := w.try(ctx, first, batch, unsure)
+		if coderunner.KindOf(err) != coderunner.Unavailable {
 			return err
 		}
+		unsure = true
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
 		}
-		if last, err := w.store.LastLogSeq(ctx, w.lease.RunID); err == nil && last >= first+int64(len(batch))-1 {
-			return nil
+	}
+}
+
+// try stores one batch, unless it is unsure and finds the batch stored.
+func (w *Writer) try(ctx context.Context, first int64, batch []coderunner.LogLine, unsure bool) error {
+	if unsure {
+		if stored, err := w.stored(ctx, first, batch); stored || err != nil {
+			return err
 		}
 	}
+	err := w.store.AppendLog(ctx, w.lease, first, batch)
+	if unsure && coderunner.KindOf(err) == coderunner.Conflict { // the server was still at it
+		if stored, lookErr := w.stored(ctx, first, batch); stored || lookErr != nil {
+			return lookErr
+		}
+	}
+	return err
+}
+
+func (w *Writer) stored(ctx context.Context, first int64, batch []coderunner.LogLine) (bool, error) {
+	last, err := w.store.LastLogSeq(ctx, w.lease.RunID)
+	return err == nil && last >= first+int64(len(batch))-1, err
 }

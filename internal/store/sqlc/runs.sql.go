@@ -15,7 +15,7 @@ import (
 
 const appendLog = `-- name: AppendLog :one
 WITH lease AS (
-    SELECT id FROM runs WHERE runs.id = $1 AND owner = $2 AND epoch = $3 AND state IN ('RUNNING', 'CANCELLING')
+    SELECT id FROM runs WHERE runs.id = $1 AND owner = $2 AND epoch = $3 AND state IN ('RUNNING', 'CANCELLING') FOR SHARE
 ), added AS (
     INSERT INTO run_log_lines (run_id, seq, at, stream, step, text)
     SELECT lease.id, line.n - 1 + $4::bigint, line.at, line.stream, line.step, line.text
