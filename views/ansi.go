@@ -153,66 +153,93 @@ func escape(line string) (codes *string, rest string) {
 // apply changes the look as the parameters of one SGR sequence say. Unknown ones
 // change nothing.
 func (l *look) apply(parameters string) {
-	fields := strings.FieldsFunc(parameters, func(r rune) bool { return r == ';' || r == ':' })
-	if len(fields) == 0 {
-		fields = []string{"0"}
+	fields := strings.Split(parameters, ";")
+	for i := 0; i < len(fields); i++ {
+		codes := numbers(strings.Split(fields[i], ":"))
+		switch code := codes[0]; {
+		case code == 38 || code == 48 || code == 58:
+			parts := codes[1:]
+			colour := -1
+			if len(parts) == 0 { // the usual way: fields of their own
+				var used int
+				colour, used = palette(numbers(fields[i+1:]))
+				i += used
+			} else {
+				if len(parts) > 4 && parts[0] == 2 { // after the colour space, which is not looked at
+					parts = append([]int{2}, parts[2:]...)
+				}
+				colour, _ = palette(parts)
+			}
+			switch {
+			case colour >= 0 && code == 38:
+				l.fore = colour
+			case colour >= 0 && code == 48:
+				l.back = colour
+			}
+		case code == 4 && len(codes) > 1: // 4:0 is none, the others are kinds of lines
+			l.underline = codes[1] != 0
+		case len(codes) == 1:
+			l.set(code)
+		}
 	}
+}
+
+// set applies one plain code.
+func (l *look) set(code int) {
+	switch {
+	case code == 0:
+		*l = look{fore: -1, back: -1}
+	case code == 1:
+		l.bold = true
+	case code == 2:
+		l.dim = true
+	case code == 3:
+		l.italic = true
+	case code == 4 || code == 21:
+		l.underline = true
+	case code == 7:
+		l.inverse = true
+	case code == 9:
+		l.strike = true
+	case code == 22:
+		l.bold, l.dim = false, false
+	case code == 23:
+		l.italic = false
+	case code == 24:
+		l.underline = false
+	case code == 27:
+		l.inverse = false
+	case code == 29:
+		l.strike = false
+	case code >= 30 && code <= 37:
+		l.fore = code - 30
+	case code == 39:
+		l.fore = -1
+	case code >= 40 && code <= 47:
+		l.back = code - 40
+	case code == 49:
+		l.back = -1
+	case code >= 90 && code <= 97:
+		l.fore = code - 90 + 8
+	case code >= 100 && code <= 107:
+		l.back = code - 100 + 8
+	}
+}
+
+// numbers reads parameters: 0 where one is left out, -1 for what is no number.
+func numbers(fields []string) []int {
 	codes := make([]int, len(fields))
 	for i, field := range fields {
+		if field == "" {
+			continue
+		}
 		code, err := strconv.Atoi(field)
 		if err != nil {
 			code = -1
 		}
 		codes[i] = code
 	}
-	for i := 0; i < len(codes); i++ {
-		switch code := codes[i]; {
-		case code == 0:
-			*l = look{fore: -1, back: -1}
-		case code == 1:
-			l.bold = true
-		case code == 2:
-			l.dim = true
-		case code == 3:
-			l.italic = true
-		case code == 4 || code == 21:
-			l.underline = true
-		case code == 7:
-			l.inverse = true
-		case code == 9:
-			l.strike = true
-		case code == 22:
-			l.bold, l.dim = false, false
-		case code == 23:
-			l.italic = false
-		case code == 24:
-			l.underline = false
-		case code == 27:
-			l.inverse = false
-		case code == 29:
-			l.strike = false
-		case code >= 30 && code <= 37:
-			l.fore = code - 30
-		case code == 39:
-			l.fore = -1
-		case code >= 40 && code <= 47:
-			l.back = code - 40
-		case code == 49:
-			l.back = -1
-		case code >= 90 && code <= 97:
-			l.fore = code - 90 + 8
-		case code >= 100 && code <= 107:
-			l.back = code - 100 + 8
-		case code == 38 || code == 48:
-			colour, used := palette(codes[i+1:])
-			i += used
-			if colour >= 0 && code == 38 {
-				l.fore = colour
-			} else if colour >= 0 {
-				l.back = colour
-			}
-		}
-	}
+	return codes
 }
 
 // palette reads what follows 38 or 48: "5;n", or "2;r;g;b" as the nearest of the
