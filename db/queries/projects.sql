@@ -11,9 +11,12 @@ SELECT * FROM projects WHERE id = $1;
 SELECT sqlc.embed(p),
     coalesce(d.id::text, '')::text AS deployment_id, coalesce(d.number, 0)::int AS deployment_number,
     coalesce(d.status::text, '')::text AS deployment_status, coalesce(d.runtime_type, '')::text AS runtime_type,
-    d.observed_at AS deployment_observed_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
+    d.observed_at AS deployment_observed_at,
+    coalesce(d.created_at, p.created_at)::timestamptz AS deployment_created_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
     coalesce(l.public_url, '')::text AS public_url,
-    coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state
+    coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state,
+    coalesce(r.deployment_id::text, '')::text AS run_deployment_id, coalesce(r.created_at, p.created_at)::timestamptz AS run_created_at,
+    r.started_at AS run_started_at, r.finished_at AS run_finished_at
 FROM projects p
 LEFT JOIN LATERAL (SELECT * FROM deployments x WHERE x.project_id = p.id ORDER BY x.number DESC LIMIT 1) d ON true
 LEFT JOIN LATERAL (SELECT x.public_url FROM deployments x WHERE x.project_id = p.id AND x.public_url IS NOT NULL LIMIT 1) l ON true
@@ -36,6 +39,9 @@ SELECT EXISTS (SELECT 1 FROM projects WHERE slug = $1);
 -- name: SetProjectPlan :exec
 UPDATE projects SET plan = $2 WHERE id = $1;
 
+-- name: RenameProject :one
+UPDATE projects SET name = @name, slug = @slug WHERE id = @id AND user_id = @user_id AND destroyed_at IS NULL RETURNING *;
+
 -- name: MarkProjectDestroyed :exec
 UPDATE projects SET destroyed_at = now(), plan = '{}' WHERE id = $1 AND destroyed_at IS NULL;
 
@@ -51,6 +57,12 @@ SELECT * FROM bundles WHERE id = $1;
 
 -- name: LatestBundle :one
 SELECT b.* FROM bundles b JOIN projects p ON p.id = b.project_id WHERE p.id = @project_id AND p.user_id = @user_id ORDER BY b.created_at DESC LIMIT 1;
+
+-- name: ProjectUploads :one
+-- A blob that was uploaded twice takes its bytes once.
+SELECT (SELECT count(*) FROM bundles b WHERE b.project_id = p.id) AS uploads,
+    coalesce((SELECT sum(size_bytes) FROM (SELECT DISTINCT ON (sha256) size_bytes FROM bundles b WHERE b.project_id = p.id) AS blobs), 0)::bigint AS bytes
+FROM projects p WHERE p.id = @id AND p.user_id = @user_id;
 
 -- name: DeleteProjectBundles :many
 DELETE FROM bundles WHERE project_id = $1 RETURNING sha256;

@@ -75,10 +75,10 @@ func (s *Service) Rename(ctx context.Context, userID, projectID, name string) (c
 		return project, err
 	}
 	if len(deployments) > 0 || keepsSlug(project.Slug, name) {
-		return s.rename(ctx, userID, projectID, name, project.Slug)
+		return s.store.RenameProject(ctx, userID, projectID, name, project.Slug)
 	}
 	err = s.withSlug(ctx, name, func(slug string) error {
-		project, err = s.rename(ctx, userID, projectID, name, slug)
+		project, err = s.store.RenameProject(ctx, userID, projectID, name, slug)
 		return err
 	})
 	return project, err

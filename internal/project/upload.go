@@ -57,6 +57,11 @@ func (s *Service) NewFromUpload(ctx context.Context, userID, name, filename stri
 	return project, made, err
 }
 
+// Uploads counts a project's bundles and the bytes that they take on disk.
+func (s *Service) Uploads(ctx context.Context, userID, projectID string) (count int, bytes int64, err error) {
+	return s.store.ProjectUploads(ctx, userID, projectID)
+}
+
 // save stores the archive, makes its plan and has record note both down.
 func (s *Service) save(ctx context.Context, r io.Reader, filename string, omitted []string, record func(coderunner.Bundle) (coderunner.Bundle, error)) (coderunner.Bundle, error) {
 	filename = label(filename, 200)

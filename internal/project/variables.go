@@ -52,13 +52,9 @@ func (s *Service) Variables(ctx context.Context, userID, projectID string) ([]co
 	if err != nil {
 		return nil, err
 	}
-	times, err := s.variableTimes(ctx, projectID)
-	if err != nil {
-		return nil, err
-	}
 	variables := make([]coderunner.Variable, len(sealed))
 	for i, v := range sealed {
-		variables[i] = coderunner.Variable{Key: v.Key, UpdatedAt: times[v.Key]}
+		variables[i] = coderunner.Variable{Key: v.Key, UpdatedAt: v.UpdatedAt}
 	}
 	return variables, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/store/sqlc"
@@ -29,12 +30,19 @@ func project(r sqlc.Project) coderunner.Project {
 	return coderunner.Project{ID: r.ID, UserID: r.UserID, Name: r.Name, Slug: r.Slug, Description: r.Description, Plan: r.Plan, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, DestroyedAt: r.DestroyedAt}
 }
 
+// RenameProject changes the name and slug of a user's live project; Conflict as
+// for CreateProject, NotFound once it is destroyed.
+func (s *Store) RenameProject(ctx context.Context, userID, id, name, slug string) (coderunner.Project, error) {
+	row, err := s.q.RenameProject(ctx, sqlc.RenameProjectParams{Name: name, Slug: slug, ID: id, UserID: userID})
+	return project(row), translate(err, "project")
+}
+
 // ProjectSummary is a project with its newest deployment and run, as far as they exist.
 type ProjectSummary struct {
 	Project    coderunner.Project
-	Deployment *coderunner.Deployment // ID, Number, Status, RuntimeType, ObservedAt and UpdatedAt only
+	Deployment *coderunner.Deployment // without its plan, sandboxes, URL and failure
 	PublicURL  string                 // of the deployment that serves now
-	Run        *coderunner.Run        // ID, Playbook and State only
+	Run        *coderunner.Run        // without its lease and failure
 }
 
 // ProjectSummaries lists a user's projects, newest first, and how many match in
@@ -50,10 +58,11 @@ func (s *Store) ProjectSummaries(ctx context.Context, userID, search string, lim
 		out[i] = ProjectSummary{Project: project(r.Project), PublicURL: r.PublicUrl}
 		if r.DeploymentID != "" {
 			out[i].Deployment = &coderunner.Deployment{ID: r.DeploymentID, ProjectID: r.Project.ID, Number: int(r.DeploymentNumber), Status: coderunner.DeploymentStatus(r.DeploymentStatus),
-				RuntimeType: r.RuntimeType, ObservedAt: r.DeploymentObservedAt, UpdatedAt: r.DeploymentUpdatedAt}
+				RuntimeType: r.RuntimeType, ObservedAt: r.DeploymentObservedAt, CreatedAt: r.DeploymentCreatedAt, UpdatedAt: r.DeploymentUpdatedAt}
 		}
 		if r.RunID != "" {
-			out[i].Run = &coderunner.Run{ID: r.RunID, ProjectID: r.Project.ID, Playbook: r.RunPlaybook, State: coderunner.RunState(r.RunState)}
+			out[i].Run = &coderunner.Run{ID: r.RunID, ProjectID: r.Project.ID, DeploymentID: r.RunDeploymentID, Playbook: r.RunPlaybook, State: coderunner.RunState(r.RunState),
+				CreatedAt: r.RunCreatedAt, StartedAt: r.RunStartedAt, FinishedAt: r.RunFinishedAt}
 		}
 	}
 	return out, int(total), translate(err, "project")
@@ -107,6 +116,13 @@ func bundle(r sqlc.Bundle) coderunner.Bundle {
 	return coderunner.Bundle{ID: r.ID, ProjectID: r.ProjectID, SHA256: r.Sha256, Filename: r.Filename, SizeBytes: r.SizeBytes, ExpandedBytes: r.ExpandedBytes, Files: int(r.Files), Omitted: r.Omitted, Plan: r.Plan, CreatedAt: r.CreatedAt}
 }
 
+// ProjectUploads counts the bundles of a user's project and the bytes that they
+// take on disk.
+func (s *Store) ProjectUploads(ctx context.Context, userID, projectID string) (count int, bytes int64, err error) {
+	row, err := s.q.ProjectUploads(ctx, projectID, userID)
+	return int(row.Uploads), row.Bytes, translate(err, "project")
+}
+
 // DeleteProjectBundles forgets a project's bundles and answers their blobs'
 // hashes; a blob may still belong to another project, see BundleReferenced.
 func (s *Store) DeleteProjectBundles(ctx context.Context, projectID string) ([]string, error) {
@@ -122,8 +138,9 @@ func (s *Store) BundleReferenced(ctx context.Context, sha256 string) (bool, erro
 
 // SealedVariable is an environment variable with its value encrypted.
 type SealedVariable struct {
-	Key    string
-	Sealed []byte
+	Key       string
+	Sealed    []byte
+	UpdatedAt time.Time // when it was last set; SetVariable does not read it
 }
 
 // SetVariable adds or replaces a variable.
@@ -145,7 +162,7 @@ func (s *Store) Variables(ctx context.Context, projectID string) ([]SealedVariab
 	rows, err := s.q.Variables(ctx, projectID)
 	out := make([]SealedVariable, len(rows))
 	for i, r := range rows {
-		out[i] = SealedVariable{Key: r.Key, Sealed: r.Value}
+		out[i] = SealedVariable{Key: r.Key, Sealed: r.Value, UpdatedAt: r.UpdatedAt}
 	}
 	return out, translate(err, "variable")
 }

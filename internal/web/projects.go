@@ -1,31 +1,29 @@
 package web
 
 import (
-	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
-	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/views"
 )
 
-// maxCards is how many projects one page shows.
-const maxCards = 200
+// maxCards is how many projects the page shows.
+const maxCards = 1000
 
 // projects lists what the user owns. htmx gets the list alone, which asks for itself
 // again while something in it moves.
 func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
-	summaries, _, err := s.Store.ProjectSummaries(r.Context(), user.ID, "", maxCards, 0)
+	summaries, total, err := s.Store.ProjectSummaries(r.Context(), user.ID, "", maxCards, 0)
 	if err != nil {
 		return err
 	}
 	page := views.ProjectsPage{Frame: s.frame("Projects", views.SectionProjects, user), UploadLimit: s.UploadLimit}
+	if total > len(summaries) {
+		page.Flash = &views.Flash{Kind: views.FlashNote, Text: fmt.Sprintf("You have %d projects. The newest %d are shown; the API lists them all.", total, len(summaries))}
+	}
 	for _, summary := range summaries {
-		card, err := s.card(r.Context(), user, summary)
-		if err != nil {
-			return err
-		}
-		page.Projects = append(page.Projects, card)
+		page.Projects = append(page.Projects, views.ProjectCard{Project: summary.Project, URL: summary.PublicURL, Latest: summary.Deployment, Run: summary.Run})
 	}
 	for _, sample := range s.Samples {
 		page.Samples = append(page.Samples, sample.Sample)
@@ -34,24 +32,4 @@ func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.
 		return s.render(w, r, http.StatusOK, views.ProjectCards(page))
 	}
 	return s.render(w, r, http.StatusOK, views.Projects(page))
-}
-
-// card completes a summary with the times that its card shows.
-func (s *site) card(ctx context.Context, user coderunner.User, summary store.ProjectSummary) (views.ProjectCard, error) {
-	card := views.ProjectCard{Project: summary.Project, URL: summary.PublicURL, Latest: summary.Deployment, Run: summary.Run}
-	if card.Latest != nil {
-		latest, err := s.Store.Deployment(ctx, user.ID, card.Latest.ID)
-		if err != nil {
-			return card, err
-		}
-		card.Latest = &latest
-	}
-	if card.Run != nil && !card.Run.State.Ended() {
-		run, err := s.Store.Run(ctx, user.ID, card.Run.ID)
-		if err != nil {
-			return card, err
-		}
-		card.Run = &run
-	}
-	return card, nil
 }

@@ -288,9 +288,12 @@ const projectSummaries = `-- name: ProjectSummaries :many
 SELECT p.id, p.user_id, p.name, p.slug, p.description, p.plan, p.created_at, p.updated_at, p.destroyed_at,
     coalesce(d.id::text, '')::text AS deployment_id, coalesce(d.number, 0)::int AS deployment_number,
     coalesce(d.status::text, '')::text AS deployment_status, coalesce(d.runtime_type, '')::text AS runtime_type,
-    d.observed_at AS deployment_observed_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
+    d.observed_at AS deployment_observed_at,
+    coalesce(d.created_at, p.created_at)::timestamptz AS deployment_created_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
     coalesce(l.public_url, '')::text AS public_url,
-    coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state
+    coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state,
+    coalesce(r.deployment_id::text, '')::text AS run_deployment_id, coalesce(r.created_at, p.created_at)::timestamptz AS run_created_at,
+    r.started_at AS run_started_at, r.finished_at AS run_finished_at
 FROM projects p
 LEFT JOIN LATERAL (SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at FROM deployments x WHERE x.project_id = p.id ORDER BY x.number DESC LIMIT 1) d ON true
 LEFT JOIN LATERAL (SELECT x.public_url FROM deployments x WHERE x.project_id = p.id AND x.public_url IS NOT NULL LIMIT 1) l ON true
@@ -315,11 +318,16 @@ type ProjectSummariesRow struct {
 	DeploymentStatus     string
 	RuntimeType          string
 	DeploymentObservedAt *time.Time
+	DeploymentCreatedAt  time.Time
 	DeploymentUpdatedAt  time.Time
 	PublicUrl            string
 	RunID                string
 	RunPlaybook          string
 	RunState             string
+	RunDeploymentID      string
+	RunCreatedAt         time.Time
+	RunStartedAt         *time.Time
+	RunFinishedAt        *time.Time
 }
 
 func (q *Queries) ProjectSummaries(ctx context.Context, arg ProjectSummariesParams) ([]ProjectSummariesRow, error) {
@@ -351,11 +359,16 @@ func (q *Queries) ProjectSummaries(ctx context.Context, arg ProjectSummariesPara
 			&i.DeploymentStatus,
 			&i.RuntimeType,
 			&i.DeploymentObservedAt,
+			&i.DeploymentCreatedAt,
 			&i.DeploymentUpdatedAt,
 			&i.PublicUrl,
 			&i.RunID,
 			&i.RunPlaybook,
 			&i.RunState,
+			&i.RunDeploymentID,
+			&i.RunCreatedAt,
+			&i.RunStartedAt,
+			&i.RunFinishedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -365,6 +378,58 @@ func (q *Queries) ProjectSummaries(ctx context.Context, arg ProjectSummariesPara
 		return nil, err
 	}
 	return items, nil
+}
+
+const projectUploads = `-- name: ProjectUploads :one
+SELECT (SELECT count(*) FROM bundles b WHERE b.project_id = p.id) AS uploads,
+    coalesce((SELECT sum(size_bytes) FROM (SELECT DISTINCT ON (sha256) size_bytes FROM bundles b WHERE b.project_id = p.id) AS blobs), 0)::bigint AS bytes
+FROM projects p WHERE p.id = $1 AND p.user_id = $2
+`
+
+type ProjectUploadsRow struct {
+	Uploads int64
+	Bytes   int64
+}
+
+// A blob that was uploaded twice takes its bytes once.
+func (q *Queries) ProjectUploads(ctx context.Context, iD string, userID string) (ProjectUploadsRow, error) {
+	row := q.db.QueryRow(ctx, projectUploads, iD, userID)
+	var i ProjectUploadsRow
+	err := row.Scan(&i.Uploads, &i.Bytes)
+	return i, err
+}
+
+const renameProject = `-- name: RenameProject :one
+UPDATE projects SET name = $1, slug = $2 WHERE id = $3 AND user_id = $4 AND destroyed_at IS NULL RETURNING id, user_id, name, slug, description, plan, created_at, updated_at, destroyed_at
+`
+
+type RenameProjectParams struct {
+	Name   string
+	Slug   string
+	ID     string
+	UserID string
+}
+
+func (q *Queries) RenameProject(ctx context.Context, arg RenameProjectParams) (Project, error) {
+	row := q.db.QueryRow(ctx, renameProject,
+		arg.Name,
+		arg.Slug,
+		arg.ID,
+		arg.UserID,
+	)
+	var i Project
+	err := row.Scan(
+		&i.ID,
+		&i.UserID,
+		&i.Name,
+		&i.Slug,
+		&i.Description,
+		&i.Plan,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.DestroyedAt,
+	)
+	return i, err
 }
 
 const setProjectPlan = `-- name: SetProjectPlan :exec
