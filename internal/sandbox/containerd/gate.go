@@ -124,7 +124,7 @@ func (g *gate) open(input io.Reader) {
 // abandon ends an open that waits for a reader which will not come.
 func (g *gate) abandon() {
 	if reader, err := os.OpenFile(g.path+".in", os.O_RDONLY|unix.O_NONBLOCK, 0); err == nil {
-		reader.Close()
+		defer reader.Close() // after the name is gone: an open that comes late finds a reader or no pipe
 	}
 	os.Remove(g.path + ".in")
 }
