@@ -32,7 +32,6 @@ build: ## compile bin/coderunner
 test: deps-test templates ## all tests but the browser's, with the race detector
 	CGO_ENABLED=1 go test -race -timeout 40m $(PACKAGES)
 	node --test static/test/*.test.js
-	cd examples/express-postgres && npm ci --no-audit --no-fund --loglevel=error && npm test
 
 # The tests of this machine share one engine, so that templates are built once.
 templates: build
