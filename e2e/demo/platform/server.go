@@ -34,16 +34,16 @@ type Server struct {
 // startTime bounds a first start, which makes the private database.
 const startTime = 2 * time.Minute
 
-// Start runs `program serve` on a free port of 127.0.0.1 and waits until it is
-// ready. The process is in a group of its own, so that a Ctrl-C for us does not
+// Start runs `program serve` on a free port of 127.0.0.1, with more flags if
+// there are any, and waits until it is ready. The process is in a group of its own, so that a Ctrl-C for us does not
 // end it before its work is undone.
-func Start(ctx context.Context, program, dataDir string) (*Server, error) {
+func Start(ctx context.Context, program, dataDir string, flags ...string) (*Server, error) {
 	program, err := filepath.Abs(program)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{Program: program, DataDir: dataDir, ended: make(chan struct{}), log: &tail{}}
-	cmd := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--data-dir", dataDir)
+	cmd := exec.Command(program, append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", dataDir}, flags...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stderr = s.log
 	said, err := cmd.StdoutPipe()
