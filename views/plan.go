@@ -72,10 +72,16 @@ func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
 		form.Databases = append(form.Databases, need.Appliance)
 	}
 	for _, key := range plan.EnvKeys {
+		if len(plan.Databases) > 0 && databaseKeys[key.Key] {
+			continue // set by the platform
+		}
 		form.Env = append(form.Env, EnvRow{Key: key.Key, Why: key.Why})
 	}
 	return form
 }
+
+// databaseKeys are the variables that an app with a database finds set.
+var databaseKeys = map[string]bool{"DATABASE_URL": true, "PGHOST": true, "PGPORT": true, "PGUSER": true, "PGPASSWORD": true, "PGDATABASE": true}
 
 // ReadPlanForm reads the posted form. Rows without key and value are dropped;
 // a key without value stays, so that it can be shown again.

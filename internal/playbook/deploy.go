@@ -14,7 +14,7 @@ const DeployPlaybook = "deploy"
 
 // deploySteps is the list of a deploy. The database and the app's sandbox are
 // made at the same time; the build waits for both, because it may want the database.
-func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase) []coderunner.Step {
+func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {
 	var steps []coderunner.Step
 	add := func(name, title string, after ...string) {
 		steps = append(steps, coderunner.Step{Name: name, Title: title, After: after})
@@ -23,7 +23,7 @@ func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase) []coder
 	if len(databases) > 0 {
 		names := make([]string, len(databases))
 		for i, d := range databases {
-			names[i] = d.Appliance
+			names[i] = title(d.Appliance)
 		}
 		add("database", "Provision "+strings.Join(names, ", "))
 	}

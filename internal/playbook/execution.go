@@ -288,14 +288,18 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 		return x.abandon(owned, err)
 	}
 	book := x.e.playbooks[x.run.Playbook]
-	err := x.e.store.InTx(owned, func(s *store.Store) error {
-		if err := s.FinishRun(owned, x.lease, state, failure); err != nil {
+	// Once this commits the lease is no more, and whoever renews it ends owned; the
+	// epoch alone says whether the end may be written.
+	last, cancel := context.WithTimeout(context.WithoutCancel(owned), x.e.cfg.Lease)
+	defer cancel()
+	err := x.e.store.InTx(last, func(s *store.Store) error {
+		if err := s.FinishRun(last, x.lease, state, failure); err != nil {
 			return err
 		}
 		if state == coderunner.RunSucceeded {
-			return book.succeed(owned, x, s)
+			return book.succeed(last, x, s)
 		}
-		return book.fail(owned, x, s, state, failure)
+		return book.fail(last, x, s, state, failure)
 	})
 	if err != nil {
 		return x.abandon(owned, err)

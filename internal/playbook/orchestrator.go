@@ -57,7 +57,7 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 		if err != nil {
 			return err
 		}
-		if run, err = s.CreateRun(ctx, project.ID, deployment.ID, DeployPlaybook, deploySteps(req.Plan, databases)); err != nil {
+		if run, err = s.CreateRun(ctx, project.ID, deployment.ID, DeployPlaybook, deploySteps(req.Plan, databases, e.title)); err != nil {
 			return err
 		}
 		if err := s.Audit(ctx, store.AuditEvent{UserID: userID, ProjectID: project.ID, Action: "deployment.create", Detail: map[string]string{"deployment": deployment.ID}}); err != nil {
@@ -66,6 +66,14 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 		return e.ring(ctx, s, run.ID)
 	})
 	return deployment, run, err
+}
+
+// title is how people call an appliance.
+func (e *Engine) title(name string) string {
+	if d, err := e.catalogue.Get(name); err == nil {
+		return d.Title
+	}
+	return name
 }
 
 func (e *Engine) checkPlan(req DeployRequest) error {
