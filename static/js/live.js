@@ -7,6 +7,13 @@ const quiet = 6000; // without a word from the stream before it is asked for
 const often = 2000; // between two questions that brought something
 const ended = new Set(["SUCCEEDED", "FAILED", "CANCELLED"]);
 
+// range answers the numbers of the first and the last line in HTML of ours, 0 without
+// lines. Text from strangers is escaped and cannot look like this.
+export function range(html) {
+  const numbers = [...html.matchAll(/<div class="ln[^"]*" id="L(\d+)"/g)].map((match) => Number(match[1]));
+  return [numbers[0] ?? 0, numbers.at(-1) ?? 0];
+}
+
 // Live listens on element. last answers the newest line's number; lines takes lines as
 // HTML; lost is told when the connection goes and comes back; ended is called once.
 export class Live {
@@ -14,19 +21,49 @@ export class Live {
   #gone = false;
   #timer = 0;
   #progress = "";
+  #known = 0; // the newest line that was handed on
+  #order = Promise.resolve(); // what arrives is handed on one after the other
 
   constructor(element, on) {
     Object.assign(this, { element, on });
+    this.#known = on.last();
     element.addEventListener("lines", (event) => {
       if (event.target !== element) return;
       this.#heard();
-      on.lines(event.detail.data);
+      this.#deliver(event.detail.data);
     });
     element.addEventListener("end", () => this.#end());
     element.addEventListener("htmx:sse:after:message", () => this.#heard());
     element.addEventListener("htmx:sse:after:connection", () => this.#connected(true));
     element.addEventListener("htmx:sse:error", () => this.#connected(false));
     this.#wait(quiet);
+  }
+
+  // deliver hands lines on. The stream may have begun before this script did: what
+  // came by then is asked for first.
+  #deliver(html) {
+    this.#order = this.#order.then(async () => {
+      const [first, last] = range(html);
+      if (first > this.#known + 1) await this.#fill(first).catch(() => {}); // the next gap tries again
+      this.#known = Math.max(this.#known, last);
+      this.on.lines(html);
+    });
+  }
+
+  async #fill(until) {
+    while (this.#known + 1 < until) {
+      const answer = await fetch(`${this.element.dataset.poll}?after=${this.#known}`, {
+        headers: { Accept: "text/html", "HX-Request": "true" },
+        credentials: "same-origin",
+      });
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const html = [...page.querySelectorAll(".seg")].map((section) => section.outerHTML).join("");
+      const [, last] = range(html);
+      if (last <= this.#known) return;
+      this.#known = last;
+      this.on.lines(html);
+    }
   }
 
   #wait(time) {
@@ -50,7 +87,7 @@ export class Live {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
-    this.on.ended();
+    this.#order = this.#order.then(() => this.on.ended()); // after the lines that wait
   }
 
   async #ask() {
@@ -77,7 +114,7 @@ export class Live {
   async #take(html) {
     const page = new DOMParser().parseFromString(html, "text/html");
     const sections = [...page.querySelectorAll(".seg")];
-    if (sections.length > 0) this.on.lines(sections.map((section) => section.outerHTML).join(""));
+    if (sections.length > 0) this.#deliver(sections.map((section) => section.outerHTML).join(""));
     for (const section of sections) section.remove();
     const progress = page.head.innerHTML + page.body.innerHTML;
     for (const time of page.querySelectorAll("time")) time.textContent = ""; // goes on by itself
