@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -25,11 +28,11 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 	if err != nil {
 		return sandbox.Exit{}, err
 	}
+	if err := checkCommand(cmd); err != nil {
+		return sandbox.Exit{}, err
+	}
 	group := "x-" + strings.ToLower(rand.Text())
 	if cmd.ID != "" {
-		if err := checkName("command", cmd.ID); err != nil {
-			return sandbox.Exit{}, err
-		}
 		group = "i-" + cmd.ID
 		if err := p.clear(ctx, name, container.ID(), group); err != nil {
 			return sandbox.Exit{}, err
@@ -51,6 +54,11 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 	if err != nil {
 		err = p.afterExec(ctx, timed, name, err, cmd)
 		exit.TimedOut = err == nil
+	} else if exit.Signal == int(unix.SIGKILL) {
+		// It may have been killed with its sandbox.
+		if _, missing := p.load(context.WithoutCancel(ctx), name); coderunner.KindOf(missing) == coderunner.NotFound {
+			err = missing
+		}
 	}
 	return exit, err
 }
@@ -64,10 +72,24 @@ func (p *Provider) afterExec(ctx, timed context.Context, name string, err error,
 	case timed.Err() != nil && cmd.Timeout > 0:
 		return nil
 	}
+	return p.afterLaunch(ctx, name, err, cmd, "running a command")
+}
+
+// afterLaunch tells why a process could not begin or be seen to its end.
+func (p *Provider) afterLaunch(ctx context.Context, name string, err error, cmd sandbox.Command, doing string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if _, missing := p.load(context.WithoutCancel(ctx), name); coderunner.KindOf(missing) == coderunner.NotFound {
 		return missing
 	}
-	return p.translate(err, "running a command in the sandbox "+name)
+	switch text := err.Error(); { // the runtime has no other words
+	case strings.Contains(text, "chdir"):
+		return coderunner.Wrap(err, coderunner.Invalid, "The directory %q cannot be entered in the sandbox. Check that it exists.", cmd.Dir)
+	case strings.Contains(text, unix.EAGAIN.Error()):
+		return coderunner.Wrap(err, coderunner.Unavailable, "The sandbox %s is full: it runs as many processes as it may. Stop some, then try again.", name)
+	}
+	return p.translate(err, doing+" in the sandbox "+name)
 }
 
 // launch is what is needed to begin a process.
@@ -89,6 +111,7 @@ type launched struct {
 	tree    tree
 	gate    *gate
 	fed     chan struct{} // closed when its input has been written, or nobody reads it any more
+	unread  error         // why its input could not be read to the end; valid once fed is closed
 }
 
 // launch begins a process in a cgroup of its own.
@@ -142,10 +165,14 @@ func (p *Provider) launch(ctx context.Context, l launch) (*launched, error) {
 	}
 	go func() {
 		defer close(begun.fed)
-		gate.open(l.cmd.Stdin)
+		begun.unread = gate.open(l.cmd.Stdin)
 	}()
 	return begun, nil
 }
+
+// inputTime is how long the reader of a command's input may hold up its end.
+// Whoever reads from a connection may never come back; what is readable takes no time.
+const inputTime = time.Second
 
 // await waits for the end of a command and of all that it started.
 func (p *Provider) await(ctx context.Context, l *launched) (sandbox.Exit, error) {
@@ -169,13 +196,18 @@ func (p *Provider) await(ctx context.Context, l *launched) (sandbox.Exit, error)
 		}
 	}
 	l.gate.abandon()
-	<-l.fed
+	var unread error
+	select {
+	case <-l.fed:
+		unread = l.unread
+	case <-time.After(inputTime):
+	}
 	l.gate.close() // returns when all output has been delivered
 	if _, err := l.process.Delete(p.ctx(limit), client.WithProcessKill); err != nil && !isGone(err) && stopped == nil && killed == nil {
 		killed = err
 	}
-	if stopped != nil || killed != nil {
-		return exitOf(status.ExitCode()), errors.Join(stopped, killed)
+	if stopped != nil || killed != nil || unread != nil {
+		return exitOf(status.ExitCode()), errors.Join(stopped, killed, unread)
 	}
 	return exitOf(status.ExitCode()), status.Error()
 }
@@ -188,11 +220,26 @@ func exitOf(code uint32) sandbox.Exit {
 	return exit
 }
 
+// checkCommand refuses what can never be run.
+func checkCommand(cmd sandbox.Command) error {
+	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
+		return coderunner.Errorf(coderunner.Invalid, "The command is empty.")
+	}
+	for _, arg := range append(slices.Clone(cmd.Argv), cmd.Dir) {
+		if !isText(arg) {
+			return coderunner.Errorf(coderunner.Invalid, "The command has bytes in %q that are no text.", arg)
+		}
+	}
+	if cmd.ID != "" {
+		if err := checkName("command", cmd.ID); err != nil {
+			return err
+		}
+	}
+	return checkEnv(cmd.Env)
+}
+
 // processSpec is the sandbox's own process with what the command changes.
 func processSpec(base *specs.Process, cmd sandbox.Command, labels map[string]string) (*specs.Process, error) {
-	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
-		return nil, coderunner.Errorf(coderunner.Invalid, "The command is empty.")
-	}
 	process := *base
 	env := map[string]string{}
 	for _, pair := range base.Env {
@@ -208,12 +255,7 @@ func processSpec(base *specs.Process, cmd sandbox.Command, labels map[string]str
 	default:
 		return nil, coderunner.Errorf(coderunner.Invalid, "The template %s has no user %q.", labels[labelTemplateName], cmd.User)
 	}
-	for key, value := range cmd.Env {
-		if key == "" || strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
-			return nil, coderunner.Errorf(coderunner.Invalid, "%q cannot be an environment variable.", key)
-		}
-		env[key] = value
-	}
+	maps.Copy(env, cmd.Env)
 	process.Env = pairs(env)
 	if cmd.Dir != "" {
 		process.Cwd = cmd.Dir
@@ -244,6 +286,9 @@ func (p *Provider) Upload(ctx context.Context, name, dir string, tar io.Reader) 
 
 // ReadFile implements sandbox.Provider.
 func (p *Provider) ReadFile(ctx context.Context, name, path string, limit int64) (io.ReadCloser, error) {
+	if limit < 0 {
+		return nil, coderunner.Errorf(coderunner.Invalid, "%d is no limit of a file's size.", limit)
+	}
 	var content, complaint bytes.Buffer
 	const absent = 66 // EX_NOINPUT
 	exit, err := p.Exec(ctx, name, sandbox.Command{

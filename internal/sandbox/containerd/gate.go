@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -104,12 +105,12 @@ func (g *gate) receive(path string, to io.Writer) error {
 func (g *gate) arguments() []string { return []string{"/bin/sh", "-c", g.script, g.inside} }
 
 // open lets the process begin and passes it input. It returns when all is
-// passed or the process reads no more.
-func (g *gate) open(input io.Reader) {
+// passed or the process reads no more. Its error is the input's own.
+func (g *gate) open(input io.Reader) error {
 	defer os.Remove(g.path + ".in")
 	pipe, err := os.OpenFile(g.path+".in", os.O_WRONLY, 0) // waits for the reader
 	if err != nil {
-		return
+		return nil
 	}
 	defer pipe.Close()
 	// The name goes at once: no other process of the sandbox can open it then.
@@ -118,7 +119,23 @@ func (g *gate) open(input io.Reader) {
 		input = bytes.NewReader(nil)
 	}
 	// A process that ends without reading is its own business.
-	_, _ = io.Copy(pipe, io.MultiReader(strings.NewReader("\n"), input))
+	source := &source{Reader: io.MultiReader(strings.NewReader("\n"), input)}
+	_, _ = io.Copy(pipe, source)
+	return source.err
+}
+
+// source remembers why it could not be read to the end.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = fmt.Errorf("read the command's input: %w", err)
+	}
+	return n, err
 }
 
 // abandon ends an open that waits for a reader which will not come.

@@ -14,5 +14,6 @@ const (
 	labelName     = "coderunner.io/name"
 	labelNetwork  = "coderunner.io/network"
 	labelSpec     = "coderunner.io/spec"   // hash of what it was made from
+	labelEnding   = "coderunner.io/ending" // there while the sandbox is being destroyed
 	labelOwn      = "coderunner.io/label/" // and the caller's own labels
 )

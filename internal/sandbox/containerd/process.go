@@ -1,13 +1,18 @@
 package containerd
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"golang.org/x/sys/unix"
@@ -25,6 +30,10 @@ type startedProcess struct {
 	EndedAt   time.Time     `json:"ended_at"`
 	Exit      *sandbox.Exit `json:"exit,omitempty"`
 }
+
+// maxInput is how much input a process can be started with: what a pipe holds,
+// so that nobody has to wait until it is read.
+const maxInput = 64 << 10
 
 // lost is the end of a process that nobody saw: its sandbox was cut off.
 var lost = sandbox.Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL)}
@@ -67,6 +76,19 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	if err := checkName("process", process); err != nil {
 		return err
 	}
+	if err := checkCommand(cmd); err != nil {
+		return err
+	}
+	if cmd.Stdin != nil {
+		input, err := io.ReadAll(io.LimitReader(cmd.Stdin, maxInput+1))
+		if err != nil {
+			return fmt.Errorf("read the input of %s: %w", process, err)
+		}
+		if len(input) > maxInput {
+			return coderunner.Errorf(coderunner.Invalid, "The input of %s is larger than %d KiB.", process, maxInput>>10)
+		}
+		cmd.Stdin = bytes.NewReader(input)
+	}
 	defer p.locks.lock(name)()
 	container, task, err := p.running(ctx, name)
 	if err != nil {
@@ -78,16 +100,25 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return err
 	}
+	var previous client.Process
 	if err == nil {
-		if running, err := task.LoadProcess(p.ctx(ctx), earlier.ExecID, nil); err == nil {
-			status, err := running.Status(p.ctx(ctx))
+		if previous, err = task.LoadProcess(p.ctx(ctx), earlier.ExecID, nil); err == nil {
+			status, err := previous.Status(p.ctx(ctx))
 			if err == nil && status.Status == client.Running && !p.gate(name, group, earlier.ExecID).waiting() {
 				return nil
 			}
+		} else {
+			previous = nil
 		}
 	}
 	if err := p.clear(ctx, name, container.ID(), group); err != nil {
 		return err
+	}
+	// Its output has to be complete before that of another follows.
+	if previous != nil {
+		if _, err := previous.Delete(p.ctx(ctx), client.WithProcessKill); err != nil && !isGone(err) {
+			return p.translate(err, "starting "+process+" in the sandbox "+name)
+		}
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -104,7 +135,7 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	l, err := p.launch(ctx, launch{name: name, container: container, task: task, group: group, execID: record.ExecID, cmd: cmd,
 		creator: cio.BinaryIO(program, map[string]string{logWriterCommand: dir})})
 	if err != nil {
-		return p.translate(err, "starting "+process+" in the sandbox "+name)
+		return p.afterLaunch(ctx, name, err, cmd, "starting "+process)
 	}
 	select {
 	case <-l.fed:
@@ -139,12 +170,12 @@ func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.P
 	if err != nil {
 		return sandbox.ProcessStatus{}, p.translate(err, "observing "+process+" in the sandbox "+name)
 	}
-	if status.Status != client.Stopped {
+	if status.Status != tasktypes.Status_STOPPED {
 		return sandbox.ProcessStatus{Running: true, PID: int(running.Pid()), StartedAt: record.StartedAt}, nil
 	}
 	exit := exitOf(status.ExitStatus)
 	exit.OOMKilled = p.cgroups.oomKills(sandboxGroup(container.ID())) > record.OOMKills
-	record.Exit, record.EndedAt = &exit, status.ExitTime
+	record.Exit, record.EndedAt = &exit, status.ExitedAt.AsTime()
 	if err := writeJSON(p.processFile(name, process), record); err != nil {
 		return sandbox.ProcessStatus{}, err
 	}
@@ -170,17 +201,18 @@ func (p *Provider) recorded(name, process string) (startedProcess, error) {
 }
 
 // inspect asks the engine about a process.
-func (p *Provider) inspect(ctx context.Context, container client.Container, execID string) (client.Process, client.Status, error) {
+func (p *Provider) inspect(ctx context.Context, container client.Container, execID string) (client.Process, *tasktypes.Process, error) {
 	task, err := container.Task(p.ctx(ctx), nil)
 	if err != nil {
-		return nil, client.Status{}, err
+		return nil, nil, err
 	}
 	running, err := task.LoadProcess(p.ctx(ctx), execID, nil)
 	if err != nil {
-		return nil, client.Status{}, err
+		return nil, nil, err
 	}
-	status, err := running.Status(p.ctx(ctx))
-	return running, status, err
+	// Its Status leaves out when it ended.
+	response, err := p.client.TaskService().Get(p.ctx(ctx), &tasks.GetRequest{ContainerID: container.ID(), ExecID: execID})
+	return running, response.GetProcess(), err
 }
 
 // Wait implements sandbox.Provider.
@@ -253,7 +285,11 @@ func (p *Provider) Stop(ctx context.Context, name, process string, grace time.Du
 			return p.translate(err, "stopping "+process+" in the sandbox "+name)
 		}
 	}
-	return p.translate(p.clear(ctx, name, container.ID(), processGroup(process)), "stopping "+process+" in the sandbox "+name)
+	if err := p.clear(ctx, name, container.ID(), processGroup(process)); err != nil {
+		return p.translate(err, "stopping "+process+" in the sandbox "+name)
+	}
+	_, err = p.load(ctx, name) // it may have been destroyed meanwhile
+	return err
 }
 
 // stopGently asks the whole tree to end and gives its first process time for it.

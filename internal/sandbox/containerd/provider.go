@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sync"
 
 	client "github.com/containerd/containerd/v2/client"
@@ -79,8 +78,8 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 }
 
 func (c *Config) complete() error {
-	if !regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`).MatchString(c.Instance) {
-		return coderunner.Errorf(coderunner.Invalid, "The instance name %q is not one: use at most 32 of a-z, 0-9 and dashes.", c.Instance)
+	if len(c.Instance) > 32 || !validName.MatchString(c.Instance) {
+		return coderunner.Errorf(coderunner.Invalid, "The instance name %q is not one: use at most 32 of a-z, 0-9 and single dashes.", c.Instance)
 	}
 	if c.StateDir == "" {
 		return coderunner.Errorf(coderunner.Invalid, "The containerd provider needs a state directory.")

@@ -75,7 +75,7 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 	labels := map[string]string{labelInstance: p.cfg.Instance, labelName: spec.Name, labelNetwork: spec.Network, labelSpec: hash,
 		labelTemplateName: spec.Template.Name, labelTemplateDigest: spec.Template.Digest}
 	for key, value := range spec.Labels {
-		labels[labelOwn+key] = value
+		labels[labelOwn+key] = "=" + value // the engine keeps no empty ones
 	}
 	// A snapshot without its container is what a crash left.
 	if err := p.client.SnapshotService(snapshotter).Remove(p.ctx(ctx), id); err != nil && !errdefs.IsNotFound(err) {
@@ -103,6 +103,12 @@ func (p *Provider) adopt(ctx context.Context, container client.Container, spec s
 	labels, err := container.Labels(p.ctx(ctx))
 	if err != nil {
 		return err
+	}
+	if labels[labelEnding] != "" { // whoever destroyed it was cut off
+		if err := p.destroy(ctx, spec.Name); err != nil {
+			return err
+		}
+		return p.make(ctx, spec, hash)
 	}
 	if labels[labelSpec] != hash {
 		return coderunner.Errorf(coderunner.Conflict, "There is a sandbox %q already, made from another specification.", spec.Name)
@@ -194,7 +200,7 @@ func infoOf(meta containers.Container, process *tasktypes.Process) sandbox.Info 
 	}
 	for key, value := range meta.Labels {
 		if own, is := strings.CutPrefix(key, labelOwn); is {
-			info.Labels[own] = value
+			info.Labels[own] = strings.TrimPrefix(value, "=")
 		}
 	}
 	return info
@@ -205,8 +211,28 @@ func (p *Provider) Destroy(ctx context.Context, name string) error {
 	if err := checkName("sandbox", name); err != nil {
 		return err
 	}
+	// The processes end before our turn comes: a call that has its turn may wait for one.
+	if err := p.condemn(ctx, name); err != nil {
+		return p.translate(err, "destroying the sandbox "+name)
+	}
 	defer p.locks.lock(name)()
 	return p.translate(p.destroy(ctx, name), "destroying the sandbox "+name)
+}
+
+// condemn makes a sandbox one that is not found any more, also for calls under
+// way and for other processes of ours, and ends its processes.
+func (p *Provider) condemn(ctx context.Context, name string) error {
+	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(name))
+	if err == nil {
+		_, err = container.SetLabels(p.ctx(ctx), map[string]string{labelEnding: "true"})
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return endTask(p.ctx(ctx), container)
 }
 
 func (p *Provider) destroy(ctx context.Context, name string) error {
@@ -282,6 +308,13 @@ func (p *Provider) halt(ctx context.Context, name string) error {
 func (p *Provider) load(ctx context.Context, name string) (client.Container, error) {
 	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(name))
 	if errdefs.IsNotFound(err) {
+		return nil, notFound(name)
+	}
+	if err != nil {
+		return nil, p.translate(err, "looking for the sandbox "+name)
+	}
+	meta, err := container.Info(p.ctx(ctx), client.WithoutRefreshedMetadata)
+	if err == nil && meta.Labels[labelEnding] != "" {
 		return nil, notFound(name)
 	}
 	return container, p.translate(err, "looking for the sandbox "+name)

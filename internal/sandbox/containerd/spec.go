@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -55,13 +57,30 @@ func checkSpec(spec sandbox.Spec) error {
 			return coderunner.Errorf(coderunner.Invalid, "The volume %s cannot be mounted at %q: that is not an absolute path below the root.", m.Volume, m.Path)
 		}
 	}
-	for key, value := range spec.Env {
-		if key == "" || strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
-			return coderunner.Errorf(coderunner.Invalid, "%q cannot be an environment variable.", key)
+	if spec.Limits.MemoryBytes < 0 || spec.Limits.CPUs < 0 || spec.Limits.PIDs < 0 {
+		return coderunner.Errorf(coderunner.Invalid, "A sandbox's limits cannot be negative.")
+	}
+	return checkEnv(spec.Env)
+}
+
+var validVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// shellVariables are the shell's at the gate: it would not pass them on as they are.
+var shellVariables = []string{"IFS", "OPTIND", "PPID"}
+
+// checkEnv refuses what would not arrive as it is.
+func checkEnv(env map[string]string) error {
+	for key, value := range env {
+		if !validVariable.MatchString(key) || slices.Contains(shellVariables, key) || !isText(value) {
+			return coderunner.Errorf(coderunner.Invalid, "%q cannot be an environment variable of a sandbox: names are made of letters, digits and underscores, values are text without NUL, and %s are the shell's.",
+				key, strings.Join(shellVariables, ", "))
 		}
 	}
 	return nil
 }
+
+// isText reports whether the runtime, which is told in JSON, gets s unchanged.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // specHash tells one spec from another, so that a name is not reused for something
 // else. Limits do not count: a sandbox keeps those that it was made with.

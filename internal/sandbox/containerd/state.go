@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
@@ -30,14 +31,14 @@ const runMount = "/run/coderunner"
 // maxContainerID is containerd's limit.
 const maxContainerID = 76
 
-// containerID is the engine's name of a sandbox of this instance.
+// containerID is the engine's name of a sandbox of this instance. Neither part has a dot.
 func (p *Provider) containerID(name string) string {
-	id := p.cfg.Instance + "-" + name
+	id := p.cfg.Instance + "." + name
 	if len(id) <= maxContainerID {
 		return id
 	}
 	sum := sha256.Sum256([]byte(id))
-	return id[:maxContainerID-17] + "-" + hex.EncodeToString(sum[:8])
+	return strings.TrimRight(id[:maxContainerID-17], "-.") + "-" + hex.EncodeToString(sum[:8])
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)

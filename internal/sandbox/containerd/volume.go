@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -90,7 +89,8 @@ func (p *Provider) RemoveVolume(ctx context.Context, name string) error {
 		}
 		for _, m := range spec.Mounts {
 			if m.Source == p.volumeData(name) {
-				return coderunner.Errorf(coderunner.Conflict, "The volume %s is in use by the sandbox %s. Destroy that first.", name, strings.TrimPrefix(c.ID(), p.cfg.Instance+"-"))
+				labels, _ := c.Labels(p.ctx(ctx))
+				return coderunner.Errorf(coderunner.Conflict, "The volume %s is in use by the sandbox %s. Destroy that first.", name, labels[labelName])
 			}
 		}
 	}

@@ -1,0 +1,91 @@
+package sandboxtest
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+var volumeTests = map[string]func(*testing.T, *suite){
+	"VolumesPersist": testVolumesPersist,
+	"VolumeLabels":   testVolumeLabels,
+	"RemoveVolume":   testRemoveVolume,
+}
+
+func testVolumesPersist(t *testing.T, s *suite) {
+	volume := s.volume(t)
+	mount := sandbox.Mount{Volume: volume, Path: "/data/deep"}
+	first := s.make(t, sandbox.Spec{Volumes: []sandbox.Mount{mount}})
+	if got := first.sh(t, `stat -c %u /data/deep; echo kept > /data/deep/file; echo lost > /tmp/file`); got != decimal(s.template.User.UID)+"\n" {
+		t.Errorf("the volume's owner is %q", got)
+	}
+	if err := s.provider.Destroy(within(t), first.name); err != nil {
+		t.Fatal(err)
+	}
+	mount.Path = "/elsewhere"
+	second := s.make(t, sandbox.Spec{Volumes: []sandbox.Mount{mount}})
+	if got := second.sh(t, `cat /elsewhere/file; test -e /tmp/file || echo new`); got != "kept\nnew\n" {
+		t.Errorf("in the second sandbox there is %q", got)
+	}
+	// Nothing in a volume gives rights that its user does not have.
+	cmd := shell(`cp /usr/bin/id /elsewhere/id && chmod 4755 /elsewhere/id`)
+	cmd.User = "root"
+	second.must(t, cmd)
+	if got := second.sh(t, `/elsewhere/id -u`); got != decimal(s.template.User.UID)+"\n" {
+		t.Errorf("a setuid program in a volume runs as %q", got)
+	}
+}
+
+func testVolumeLabels(t *testing.T, s *suite) {
+	project, a, b := unique("project"), s.volume(t), s.volume(t)
+	labels := map[string]string{"project": project, "kind": "database"}
+	s.make(t, sandbox.Spec{Volumes: []sandbox.Mount{{Volume: a, Path: "/a", Labels: labels}, {Volume: b, Path: "/b"}}})
+	got, err := s.provider.ListVolumes(within(t), map[string]string{"project": project})
+	if err != nil || len(got) != 1 || got[0].Name != a || !maps.Equal(got[0].Labels, labels) {
+		t.Errorf("ListVolumes = %+v, %v, want %s with %v", got, err, a, labels)
+	}
+	got, err = s.provider.ListVolumes(within(t), nil)
+	found := 0
+	for _, v := range got {
+		if v.Name == a || v.Name == b {
+			found++
+		}
+	}
+	if err != nil || found != 2 {
+		t.Errorf("ListVolumes of all = %+v, %v", got, err)
+	}
+}
+
+func testRemoveVolume(t *testing.T, s *suite) {
+	volume := s.volume(t)
+	spec := sandbox.Spec{Volumes: []sandbox.Mount{{Volume: volume, Path: "/data"}}}
+	b := s.make(t, spec)
+	b.sh(t, `echo kept > /data/file`)
+	wantKind(t, s.provider.RemoveVolume(within(t), volume), coderunner.Conflict, "removing a volume in use")
+	if got := b.sh(t, `cat /data/file`); got != "kept\n" {
+		t.Errorf("after the refusal the file has %q", got)
+	}
+	if err := s.provider.Destroy(within(t), b.name); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.provider.RemoveVolume(within(t), volume); err != nil {
+			t.Error(err)
+		}
+	}
+	volumes, err := s.provider.ListVolumes(within(t), nil)
+	for _, v := range volumes {
+		if v.Name == volume {
+			t.Errorf("the volume %s is still listed", volume)
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if got := s.make(t, spec).sh(t, `ls /data`); got != "" {
+		t.Errorf("a removed volume that is made again has %q", got)
+	}
+	wantKind(t, s.provider.RemoveVolume(within(t), "../x"), coderunner.Invalid, "removing a volume of no name")
+}
