@@ -1,0 +1,222 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/playwright-community/playwright-go"
+)
+
+// guestBook is a copy of the example with what a person's folder has beside it.
+func guestBook(t *testing.T, name string) string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), name)
+	must(t, os.CopyFS(root, os.DirFS("../examples/express-postgres")))
+	must(t, os.RemoveAll(filepath.Join(root, "node_modules")))
+	fake := filepath.Join(root, "node_modules", "express")
+	must(t, os.MkdirAll(fake, 0o755))
+	must(t, os.WriteFile(filepath.Join(fake, "index.js"), []byte("throw new Error('this is not Express')\n"), 0o644))
+	return root
+}
+
+func TestADroppedFolderBecomesAnAppAndGoesWithoutATrace(t *testing.T) {
+	s := ownServer(t)
+	u, page := member(t, s)
+	page.sees("h2", "Drop your project here")
+	page.sees(".drop", "Drop a folder, a .zip or a .tar.gz anywhere on this page")
+	page.sees("#samples", "Or start with a sample")
+
+	page.drop(guestBook(t, "express-postgres"))
+	planShowsReasons(t, page)
+	page.deploy()
+	deployIsLive(t, page)
+
+	address, err := page.Locator(".outcome-url").GetAttribute("href")
+	must(t, err)
+	if address != "http://express-postgres.localhost:"+s.port {
+		t.Fatalf("the address is %s", address)
+	}
+	signsTheBook(t, u, address)
+
+	before := left(t, s)
+	for _, kind := range []string{"container", "snapshot", "link crb-", "link crv-", "file bundles", "file sandboxes/volumes", "/run/coderunner/netns"} {
+		if !slices.ContainsFunc(before, func(line string) bool { return strings.HasPrefix(line, kind) }) {
+			t.Errorf("nothing that begins with %q is on this machine, so its end proves nothing:\n%s", kind, strings.Join(before, "\n"))
+		}
+	}
+	destroys(t, page, "express-postgres", before)
+	if after := left(t, s); len(after) > 0 {
+		t.Errorf("still there:\n%s", strings.Join(after, "\n"))
+	}
+	gone := u.tab()
+	gone.expecting("status of 404")
+	if status := gone.open(address); status != 404 {
+		t.Errorf("the address answers %d", status)
+	}
+	gone.sees("h1", "Nothing runs at this address")
+	page.open("/projects")
+	page.sees("h2", "Drop your project here")
+}
+
+func planShowsReasons(t *testing.T, page *tab) {
+	t.Helper()
+	page.plan()
+	page.sees("h1", "Check the plan, then deploy")
+	page.sees(".plan-side", "Left out")
+	page.sees(".plan-side .names", "node_modules/")
+	for field, want := range map[string]string{"install": "npm ci", "start": "node index.js", "port": "8080", "name": "express-postgres"} {
+		if got, err := page.Locator("#" + field).InputValue(); err != nil || got != want {
+			t.Errorf("%s is %q, want %q", field, got, want)
+		}
+	}
+	for _, reason := range []string{"#why-type", "#why-appliance", "#why-install", "#why-start"} {
+		if page.text(reason) == "" {
+			t.Errorf("%s is empty", reason)
+		}
+	}
+	page.sees("#why-start", "package.json")
+	must(t, expect.Locator(page.Locator("input[name=database]")).ToBeChecked())
+	page.sees(".option", "pg")
+}
+
+// deployIsLive follows the run to its end, with a reload on the way.
+func deployIsLive(t *testing.T, page *tab) {
+	t.Helper()
+	page.going("install")
+	_, err := page.Reload()
+	must(t, err)
+	if page.count("#run-live") != 1 {
+		t.Error("the run was over when the page was loaded again")
+	}
+	for _, step := range []string{"database", "sandbox", "upload", "install", "start", "health", "route"} {
+		page.sees(`[data-step="`+step+`"] .step-facts`, "Done")
+	}
+	page.ends("SUCCEEDED")
+	page.sees(badge, "Running")
+	page.sees(outcome, "Your app is running.")
+	page.everyLineOnce()
+	if log := page.text("[data-log-view]"); strings.Contains(log, "postgres://") {
+		t.Error("the log shows the database's password")
+	}
+	_, err = page.Reload()
+	must(t, err)
+	page.sees(logEnd, "End of the log")
+	page.everyLineOnce()
+}
+
+// signsTheBook writes a row through the app and reads it in another tab.
+func signsTheBook(t *testing.T, u *user, address string) {
+	t.Helper()
+	book := u.tab()
+	book.open(address)
+	book.sees("h1", "Guest book")
+	book.sees(".top", "Nobody has signed yet.")
+	book.fill("Name", "Ada <b>")
+	book.fill("Message", "It works.\nSecond line.")
+	book.press("Sign the book")
+	book.sees(".entries", "Ada <b>")
+	second := u.tab()
+	second.open(address)
+	second.sees(".top", "1 person has signed.")
+	second.sees(".entries", "It works.")
+}
+
+// destroys goes the way of a person who wants to be rid of a project.
+func destroys(t *testing.T, page *tab, name string, machine []string) {
+	t.Helper()
+	page.follow(name)
+	page.follow("Settings")
+	page.follow("Destroy project…")
+	page.sees("#losses", "This is lost")
+	losses := page.text(".losses")
+	for _, loss := range []string{name + ".localhost", "postgres-15 · app", "1 uploaded version"} {
+		if !strings.Contains(losses, loss) {
+			t.Errorf("%q is not among the losses: %s", loss, losses)
+		}
+	}
+	// Each sandbox and volume of this machine is named.
+	for _, line := range machine {
+		thing, isVolume := strings.CutPrefix(line, "file sandboxes/volumes/")
+		if sandbox, isSandbox := strings.CutPrefix(line, "file sandboxes/sandboxes/"); isSandbox {
+			thing, isVolume = sandbox, true
+		}
+		if isVolume && !strings.Contains(losses, thing) {
+			t.Errorf("%q is not among the losses: %s", thing, losses)
+		}
+	}
+	button := page.Locator("[data-confirm-button]")
+	must(t, expect.Locator(button).ToBeDisabled())
+	page.fill("Type "+name+" to confirm", name+"s")
+	must(t, expect.Locator(button).ToBeDisabled())
+	page.expecting("status of 422")
+	page.js(`() => document.querySelector("form.confirm").submit()`) // past the script that disables the button
+	page.sees("#error-name", "That is not the project's name.")
+	page.fill("Type "+name+" to confirm", name)
+	must(t, expect.Locator(button).ToBeEnabled())
+	must(t, button.Click())
+	page.at("/runs/[^/]+$")
+	for _, step := range []string{"unroute", "apps", "databases", "volumes", "network", "bundles", "verify"} {
+		page.sees(`[data-step="`+step+`"] .step-facts`, "Done")
+	}
+	page.ends("SUCCEEDED")
+	page.sees(outcome, "is destroyed.")
+	page.everyLineOnce()
+}
+
+// left is what this machine has of the server's projects.
+func left(t *testing.T, s *server) []string {
+	t.Helper()
+	found, err := inventory(s)
+	must(t, err)
+	return found
+}
+
+// TestAFolderIsDroppedOnThePage drags a real folder over the page, as the desktop does.
+func TestAFolderIsDroppedOnThePage(t *testing.T) {
+	t.Parallel()
+	u, page := member(t, sharedServer(t))
+	app := folder(t, "dropped-app", map[string]string{
+		"package.json":             `{"name": "dropped-app", "scripts": {"start": "node server/index.js"}}`,
+		"server/index.js":          "require('http').createServer((q, s) => s.end('hello')).listen(process.env.PORT)",
+		"node_modules/left-pad.js": "",
+		".env":                     "SECRET=hunter2",
+	})
+	pointer, err := u.context.NewCDPSession(page.Page)
+	must(t, err)
+	drag := func(kind string) {
+		t.Helper()
+		_, err := pointer.Send("Input.dispatchDragEvent", map[string]any{"type": kind, "x": 640, "y": 600,
+			"data": map[string]any{"items": []any{}, "files": []string{app}, "dragOperationsMask": 1}})
+		must(t, err)
+	}
+	drag("dragEnter")
+	drag("dragOver")
+	must(t, expect.Locator(page.Locator("[data-drop-veil]")).ToBeVisible())
+	drag("drop")
+	page.plan()
+	page.sees(".plan-side .names", "node_modules/")
+	page.sees(".plan-side", ".env")
+	page.sees(".plan-side", "2 files")
+	if name, _ := page.Locator("#name").InputValue(); name != "dropped-app" {
+		t.Errorf("the project is called %q", name)
+	}
+	if start, _ := page.Locator("#start").InputValue(); start != "node server/index.js" {
+		t.Errorf("it would be started with %q", start)
+	}
+}
+
+// TestAnArchiveIsChosen uploads a zip as people get it from a forge.
+func TestAnArchiveIsChosen(t *testing.T) {
+	t.Parallel()
+	_, page := member(t, sharedServer(t))
+	must(t, page.Locator("[data-input=archive]").SetInputFiles(playwright.InputFile{
+		Name: "hello-main.zip", MimeType: "application/zip", Buffer: zipOf(t, "../examples/node-hello"),
+	}))
+	page.plan()
+	if name, _ := page.Locator("#name").InputValue(); name != "hello" {
+		t.Errorf("the project is called %q", name)
+	}
+}
