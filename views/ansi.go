@@ -159,7 +159,7 @@ func (l *look) apply(parameters string) {
 		switch code := codes[0]; {
 		case code == 38 || code == 48 || code == 58:
 			parts := codes[1:]
-			colour := -1
+			var colour int
 			if len(parts) == 0 { // the usual way: fields of their own
 				var used int
 				colour, used = palette(numbers(fields[i+1:]))

@@ -67,7 +67,7 @@ func (b *bench) lines(ctx context.Context) error {
 		return err
 	}
 	if len(program) != ticks || len(page) != ticks {
-		return fmt.Errorf("of %d lines the API sent %d and the page %d (%v)", ticks, len(program), len(page), pageErr)
+		return fmt.Errorf("of %d lines the API sent %d and the page %d (%s)", ticks, len(program), len(page), fmt.Sprint(pageErr))
 	}
 	b.report.add(
 		row{what: "Line printed until it is at the reader, page", unit: "ms", values: page, p95: true, target: 100},

@@ -29,7 +29,7 @@ func (b *bench) serving(ctx context.Context) error {
 		}
 		ready.took(b.server.Ready)
 		if status, _, err := b.client.Get(ctx, "localhost", "/healthz"); err != nil || status != http.StatusOK {
-			return fmt.Errorf("a server that is ready answers %d (%v)", status, err)
+			return fmt.Errorf("a server that is ready answers %d (%s)", status, fmt.Sprint(err))
 		}
 		select {
 		case <-ctx.Done():

@@ -102,7 +102,7 @@ func answer(address string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	return bufio.NewReader(conn).ReadString('\n')
 }
 
