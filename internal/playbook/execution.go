@@ -44,6 +44,7 @@ type execution struct {
 	steps      []*step
 	log        *runlog.Writer
 	redact     *runlog.Redactor
+	endOutput  func() // ends the reading of a healthy app's output; nil without one
 }
 
 // step is one step of an execution, as its action sees it.
@@ -121,6 +122,9 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	}
 	if failure == nil && err == nil {
 		failure, err = x.schedule(owned, work)
+	}
+	if x.endOutput != nil {
+		x.endOutput()
 	}
 	if err != nil {
 		return x.abandon(owned, err)

@@ -2,7 +2,6 @@ package playbook
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,12 +46,11 @@ func awaitHealth(ctx context.Context, st *step) error {
 	}
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
-	output := make(chan struct{})
-	go func() {
-		defer close(output)
-		// What cannot be read is missing in the log; the app's health is another matter.
-		if err := st.followOutput(watch, name); err != nil && watch.Err() == nil {
-			st.say("The app's output cannot be read: %s", coderunner.Sentence(err))
+	output, stopReading := st.readOutput(ctx, name)
+	healthy := false
+	defer func() {
+		if !healthy {
+			stopReading()
 		}
 	}()
 	ended := make(chan sandbox.ProcessStatus, 1)
@@ -71,9 +69,8 @@ func awaitHealth(ctx context.Context, st *step) error {
 	st.say("Waiting for an answer on port %d.", plan.Port)
 	for wait := 10 * time.Millisecond; ; wait = min(wait*5/4, 250*time.Millisecond) {
 		if status, err := check.try(ctx); err == nil && status < 500 {
-			// What the app printed until it answered belongs to this log.
-			stop()
-			<-output
+			// What the app prints until the run's end belongs to this log.
+			healthy, st.endOutput = true, stopReading
 			st.say("It answered %d on port %d after %d ms.", status, plan.Port, time.Since(begin).Milliseconds())
 			return nil
 		} else if err == nil {
@@ -93,12 +90,33 @@ func awaitHealth(ctx context.Context, st *step) error {
 			return err
 		}
 		if giveUp {
-			stop()
-			<-output
+			stopReading()
 			return st.diagnose(ctx, diagnosis.Evidence{Step: "health", Command: plan.Start.Value, Sockets: sockets, Status: check.lastStatus, HealthPath: path, Timeout: time.Since(begin)})
 		}
 	}
 }
+
+// readOutput begins to put what the app prints into the log. The channel is closed
+// when the app has ended and all is read; the function ends it earlier, with what
+// is there by then.
+func (st *step) readOutput(ctx context.Context, name string) (<-chan struct{}, func()) {
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// What cannot be read is missing in the log; the app's health is another matter.
+		if err := st.followOutput(reading, name); err != nil && reading.Err() == nil {
+			st.say("The app's output cannot be read: %s", coderunner.Sentence(err))
+		}
+	}()
+	return done, func() {
+		stop()
+		<-done
+	}
+}
+
+// lastOutput bounds the reading of what an app has printed by the end of a run.
+const lastOutput = 2 * time.Second
 
 // followOutput copies the app's output into the run's log. Where it got to is
 // kept, so that a later attempt goes on from there.
@@ -113,7 +131,7 @@ func (st *step) followOutput(ctx context.Context, name string) error {
 			w.Close()
 		}
 	}()
-	err := st.e.provider.Output(ctx, name, appProcess, read.Offset, true, func(chunk sandbox.OutputChunk) error {
+	deliver := func(chunk sandbox.OutputChunk) error {
 		w := streams[chunk.Stream]
 		if w == nil {
 			return nil
@@ -121,12 +139,16 @@ func (st *step) followOutput(ctx context.Context, name string) error {
 		if _, err := w.Write(chunk.Data); err != nil {
 			return err
 		}
-		return st.leave(ctx, outputRead{Offset: chunk.Next})
-	})
-	if errors.Is(err, context.Canceled) {
-		return nil
+		read.Offset = chunk.Next
+		return st.leave(context.WithoutCancel(ctx), read)
 	}
-	return err
+	err := st.e.provider.Output(ctx, name, appProcess, read.Offset, true, deliver)
+	if ctx.Err() == nil {
+		return err
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastOutput)
+	defer cancel()
+	return st.e.provider.Output(last, name, appProcess, read.Offset, false, deliver)
 }
 
 // healthCheck asks the app, and looks at where it listens instead.

@@ -73,6 +73,12 @@ func (c cgroups) oomKills(group string) int64 {
 	return c.field("memory", group, "memory.oom_control", "oom_kill")
 }
 
+// full reports whether the group has about as many processes as it may.
+func (c cgroups) full(group string) bool {
+	limit := c.number("pids", group, "pids.max", "pids.max")
+	return limit > 0 && c.number("pids", group, "pids.current", "pids.current") >= limit-2
+}
+
 // cpuTime is what the group's processes have used.
 func (c cgroups) cpuTime(group string) time.Duration {
 	if c.unified {

@@ -86,7 +86,7 @@ func (p *Provider) afterLaunch(ctx context.Context, name string, err error, cmd 
 	switch text := err.Error(); { // the runtime has no other words
 	case strings.Contains(text, "chdir"):
 		return coderunner.Wrap(err, coderunner.Invalid, "The directory %q cannot be entered in the sandbox. Check that it exists.", cmd.Dir)
-	case strings.Contains(text, unix.EAGAIN.Error()):
+	case strings.Contains(text, unix.EAGAIN.Error()) || p.cgroups.full(sandboxGroup(p.containerID(name))):
 		return coderunner.Wrap(err, coderunner.Unavailable, "The sandbox %s is full: it runs as many processes as it may. Stop some, then try again.", name)
 	}
 	return p.translate(err, doing+" in the sandbox "+name)
