@@ -17,8 +17,9 @@ import (
 	"github.com/coderunner/coderunner/internal/api"
 )
 
-// ticks is how many lines the app prints, each with the time at which it did.
-const ticks = 200
+// ticks is how many lines the app prints, some 90 in a second, each with the time at
+// which it did.
+const ticks = 500
 
 var tickApp = fstest.MapFS{
 	"package.json": {Data: []byte(`{"name": "ticks", "version": "1.0.0"}`), Mode: 0o644},
@@ -28,7 +29,7 @@ let left = %d;
 const timer = setInterval(() => {
   console.log('tick ' + Date.now());
   if (--left === 0) clearInterval(timer);
-}, 47);
+}, 11);
 `, ticks))},
 }
 

@@ -27,10 +27,7 @@ func main() {
 	stop()
 	switch {
 	case interrupted:
-		fmt.Fprintln(os.Stderr, "\nInterrupted; everything was removed.")
-		if err != nil && !errors.Is(err, context.Canceled) {
-			fmt.Fprintln(os.Stderr, err)
-		}
+		fmt.Fprintf(os.Stderr, "\nInterrupted: %v\n", err)
 		os.Exit(130)
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "\nThe demo did not hold: %v\n", err)
@@ -46,7 +43,13 @@ func run(ctx context.Context, program, scratch string) (err error) {
 		return err
 	}
 	d := &demo{program: program, dir: dir, out: os.Stdout}
-	defer func() { err = errors.Join(err, d.clean()) }()
+	defer func() {
+		left := d.clean()
+		if left == nil {
+			fmt.Println("  Everything was removed.")
+		}
+		err = errors.Join(err, left)
+	}()
 	// The private database's own account has to pass.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
