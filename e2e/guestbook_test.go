@@ -85,7 +85,7 @@ func planShowsReasons(t *testing.T, page *tab) {
 // deployIsLive follows the run to its end, with a reload on the way.
 func deployIsLive(t *testing.T, page *tab) {
 	t.Helper()
-	page.going("install")
+	page.going("$ npm ci")
 	_, err := page.Reload()
 	must(t, err)
 	if page.count("#run-live") != 1 {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,8 +62,10 @@ func leftBehind(s *server) ([]string, error) {
 func inEngine(s *server) (found []string, err error) {
 	sum := sha256.Sum256([]byte(engineDir()))
 	socket := "/run/coderunner/engine-" + hex.EncodeToString(sum[:6]) + "/containerd.sock"
-	if _, err := os.Stat(socket); err != nil {
-		return nil, fmt.Errorf("the engine of %s: %w", engineDir(), err)
+	if conn, err := net.Dial("unix", socket); err != nil {
+		return nil, nil // the engine ends with the last server that uses it
+	} else {
+		conn.Close()
 	}
 	engine, err := client.New(socket)
 	if err != nil {
@@ -73,8 +75,7 @@ func inEngine(s *server) (found []string, err error) {
 	ctx := namespaces.WithNamespace(context.Background(), "coderunner")
 	containers, err := engine.ContainerService().List(ctx)
 	if err != nil {
-		// The engine ends with the last server that uses it.
-		return nil, ignoreStopped(err)
+		return nil, err
 	}
 	for _, c := range containers {
 		if strings.Contains(c.ID, s.instance) {
@@ -87,14 +88,7 @@ func inEngine(s *server) (found []string, err error) {
 		}
 		return nil
 	})
-	return found, ignoreStopped(err)
-}
-
-func ignoreStopped(err error) error {
-	if err != nil && strings.Contains(err.Error(), "connect: ") {
-		return nil
-	}
-	return err
+	return found, err
 }
 
 // links lists network devices by the alias that says whose they are.

@@ -33,12 +33,13 @@ func (p *tab) ends(state string) {
 	p.sees(logEnd, "End of the log")
 }
 
-// going waits until something of a step is in the log, with the run still going on.
-func (p *tab) going(step string) {
+// going waits until a line of the log has these words, while the run goes on.
+func (p *tab) going(words string) {
 	p.t.Helper()
-	p.until(fmt.Sprintf(`document.querySelector('.seg[data-step="%s"] .ln:not(.sys)')`, step))
-	if state, _ := p.Locator(bar).GetAttribute("data-state"); state != "RUNNING" {
-		p.t.Fatalf("a line of %s is there only when the run is %s", step, state)
+	p.until(fmt.Sprintf(`[...document.querySelectorAll(".ln")].some((line) => line.textContent.includes(%q)) &&
+		(globalThis.stateThen = document.getElementById("run-bar").dataset.state)`, words))
+	if state := p.js(`() => stateThen`); state != "RUNNING" {
+		p.t.Fatalf("the line %q is on the page only when the run is %s", words, state)
 	}
 }
 

@@ -156,6 +156,16 @@ func (p *tab) press(name string) {
 	must(p.t, p.GetByRole("button", playwright.PageGetByRoleOptions{Name: name, Exact: playwright.Bool(true)}).First().Click())
 }
 
+// submit sends the form of the page by the button of that name, and waits for the
+// next page.
+func (p *tab) submit(name string) {
+	p.t.Helper()
+	_, err := p.ExpectNavigation(func() error {
+		return p.Locator("main").GetByRole("button", playwright.LocatorGetByRoleOptions{Name: name, Exact: playwright.Bool(true)}).Click()
+	})
+	must(p.t, err)
+}
+
 func (p *tab) follow(name string) {
 	p.t.Helper()
 	must(p.t, p.GetByRole("link", playwright.PageGetByRoleOptions{Name: name, Exact: playwright.Bool(true)}).First().Click())

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -54,6 +55,10 @@ type EnvRow struct {
 	Why        string // where the code reads it; "" for a row of the user's own
 }
 
+// commonPort is proposed where the analyzer has no opinion: the app is told to
+// listen there, by PORT.
+const commonPort = 8080
+
 // NewPlanForm fills the form from a plan: its databases are ticked, the keys it
 // reads are offered with empty values.
 func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
@@ -65,9 +70,7 @@ func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
 	if form.Root == "" {
 		form.Root = "."
 	}
-	if plan.Port != 0 {
-		form.Port = strconv.Itoa(plan.Port)
-	}
+	form.Port = strconv.Itoa(cmp.Or(plan.Port, commonPort))
 	for _, need := range plan.Databases {
 		form.Databases = append(form.Databases, need.Appliance)
 	}
@@ -188,7 +191,7 @@ func placeholder(field string) string {
 	case "start":
 		return "the command that starts the app"
 	case "port":
-		return "3000"
+		return strconv.Itoa(commonPort)
 	case "health_path":
 		return "/"
 	}

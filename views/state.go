@@ -100,7 +100,7 @@ func templateState(s TemplateState) state {
 // stepIcon answers the icon that says what a step does.
 func stepIcon(name string) string {
 	for _, known := range [...]struct{ part, icon string }{
-		{"database", "database"}, {"db", "database"}, {"sandbox", "server"}, {"provision", "server"},
+		{"database", "database"}, {"sandbox", "server"}, {"provision", "server"},
 		{"upload", "upload"}, {"install", "package"}, {"build", "hammer"}, {"start", "play"},
 		{"health", "heart-pulse"}, {"route", "route"}, {"drain", "unplug"}, {"stop", "square"},
 		{"volume", "hard-drive"}, {"bundle", "archive"}, {"file", "archive"}, {"snapshot", "layers"},
