@@ -99,7 +99,7 @@ func (b *bench) close() error {
 	if b.server != nil {
 		errs = append(errs, b.server.Stop())
 	}
-	return errors.Join(append(errs, b.command(ctx, "down"))...)
+	return errors.Join(append(errs, b.command(ctx, "down"), platform.ForgetEngine(b.engineDir()))...)
 }
 
 // newProject makes a project with a tree uploaded.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +15,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/image-spec/identity"
 	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/e2e/demo/platform"
 )
 
 // roots makes root file systems of a template, by the engine's own snapshotter.
@@ -37,7 +38,7 @@ type root struct {
 }
 
 func (b *bench) openRoots(ctx context.Context, applianceName string) (*roots, error) {
-	socket, err := engineSocket(b.engineDir())
+	socket, err := platform.EngineSocket(b.engineDir())
 	if err != nil {
 		return nil, err
 	}
@@ -51,19 +52,6 @@ func (b *bench) openRoots(ctx context.Context, applianceName string) (*roots, er
 		return nil, err
 	}
 	return r, os.MkdirAll(r.dir, 0o755)
-}
-
-// engineSocket is where the private daemon of the directory listens.
-func engineSocket(engineDir string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(engineDir, "containerd.toml"))
-	if err != nil {
-		return "", err
-	}
-	found := regexp.MustCompile(`address = "([^"]+\.sock)"`).FindSubmatch(text)
-	if found == nil {
-		return "", errors.New("the engine's configuration names no socket")
-	}
-	return string(found[1]), nil
 }
 
 func (r *roots) find(ctx context.Context, b *bench, applianceName string) error {

@@ -266,6 +266,9 @@ func (d *demo) clean() error {
 	if left = append(left, running...); len(left) > 0 {
 		errs = append(errs, fmt.Errorf("these are left:\n  %s", strings.Join(left, "\n  ")))
 	}
+	if err := platform.ForgetEngine(filepath.Join(d.dataDir(), "engine")); err != nil {
+		errs = append(errs, err)
+	}
 	if err := os.RemoveAll(d.dir); err != nil {
 		errs = append(errs, fmt.Errorf("removing the data directory: %w", err))
 	}
