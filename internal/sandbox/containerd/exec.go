@@ -83,6 +83,9 @@ func (p *Provider) afterLaunch(ctx context.Context, name string, err error, cmd 
 	if _, missing := p.load(context.WithoutCancel(ctx), name); coderunner.KindOf(missing) == coderunner.NotFound {
 		return missing
 	}
+	if info, known := p.Get(context.WithoutCancel(ctx), name); known == nil && info.State == sandbox.StateStopped {
+		return stopped(name)
+	}
 	switch text := err.Error(); { // the runtime has no other words
 	case strings.Contains(text, "chdir"):
 		return coderunner.Wrap(err, coderunner.Invalid, "The directory %q cannot be entered in the sandbox. Check that it exists.", cmd.Dir)

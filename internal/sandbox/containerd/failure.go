@@ -62,5 +62,9 @@ func notFound(name string) error {
 	return coderunner.Errorf(coderunner.NotFound, "There is no sandbox %q.", name)
 }
 
+func stopped(name string) error {
+	return coderunner.Errorf(coderunner.NotFound, "The sandbox %q does not run.", name)
+}
+
 // isGone reports that what an engine was asked about does not exist.
 func isGone(err error) bool { return errdefs.IsNotFound(err) || status.Code(err) == codes.NotFound }

@@ -289,7 +289,11 @@ func (p *Provider) halt(ctx context.Context, name string) error {
 		return err
 	}
 	for _, process := range processes {
-		if err := p.Stop(ctx, name, process, 10*time.Second); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		err := p.Stop(ctx, name, process, 10*time.Second)
+		if err == nil {
+			_, err = p.Process(ctx, name, process) // writes down how it ended
+		}
+		if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 			return err
 		}
 	}
@@ -328,7 +332,7 @@ func (p *Provider) running(ctx context.Context, name string) (client.Container, 
 	}
 	task, err := container.Task(p.ctx(ctx), nil)
 	if errdefs.IsNotFound(err) {
-		return nil, nil, coderunner.Errorf(coderunner.NotFound, "The sandbox %q does not run.", name)
+		return nil, nil, stopped(name)
 	}
 	return container, task, p.translate(err, "looking for the sandbox "+name)
 }

@@ -232,7 +232,8 @@ func testNoSpoofing(t *testing.T, s *suite) {
 		$ifreq = pack("a16 S a14", "eth0", 1, "\2\0\0\0\0\1");
 		print "link\n" if ioctl($plain, 0x8924, $ifreq);
 		print "transparent\n" if setsockopt($plain, 0, 19, 1);
-		print "admin\n" if socket(my $netlink, 16, SOCK_RAW, 12) && send($netlink, pack("L S S L L C C n", 20, 0xa01, 0x301, 1, 0, 1, 0, 0), 0) && defined recv($netlink, my $reply, 1000, 0) && unpack("x16 l", $reply) >= 0;`}}
+		my ($netlink, $reply);
+		print "admin\n" if socket($netlink, 16, SOCK_RAW, 12) && send($netlink, pack("L S S L L C C n", 20, 0xa01, 0x301, 1, 0, 1, 0, 0), 0) && defined recv($netlink, $reply, 1000, 0) && unpack("x16 l", $reply) >= 0;`}}
 	if got := s.box(t).must(t, cmd); got != "" {
 		t.Errorf("root of a sandbox may make or change:\n%s", got)
 	}

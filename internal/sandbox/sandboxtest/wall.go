@@ -54,11 +54,11 @@ func testRootIsConfined(t *testing.T, s *suite) {
 		`hostname other`,
 		`dmesg`,
 		`date --set=@0`,
-		`head -c 1 /proc/kcore | grep -q .`,
+		`head -c 4 /proc/kcore | grep -q ELF`,
 		`nsenter --target 1 --net true`,
 		`perl -e 'exit !(syscall(101, 16, 1, 0, 0) == 0)'`, // ptrace
 		`renice -n -20 $$`,
-		`cat /proc/1/root/etc/hostname /proc/1/environ`,
+		`cat /proc/1/environ`,
 	} {
 		cmd := shell(attempt)
 		cmd.User = "root"
