@@ -109,6 +109,7 @@ func (p *Provider) attach(ctx context.Context, name, network string) (attachment
 		if err := netlink.LinkSetAlias(veth, p.networkAlias(network)+" "+address.String()); err != nil {
 			return err
 		}
+		withoutIPv6(veth.Name)
 		return configureInside(inside, a.Address, gateway(subnet), mtu, func() error { return netlink.LinkSetUp(veth) })
 	})
 	if err != nil {
@@ -206,12 +207,18 @@ func (p *Provider) ensureBridge(network string, mtu int) (netlink.Link, netip.Pr
 	if err := netlink.LinkSetAlias(bridge, p.networkAlias(network)); err != nil {
 		return nil, netip.Prefix{}, err
 	}
-	// Sandboxes have IPv4 only; a link-local address would be a way to the host.
-	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
+	withoutIPv6(name) // sandboxes have IPv4 only; a link-local address would be a way to the host
 	if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(gateway(subnet), subnetBits))}); err != nil {
 		return nil, netip.Prefix{}, err
 	}
 	return bridge, subnet, netlink.LinkSetUp(bridge)
+}
+
+// withoutIPv6 keeps the kernel from giving the link an address of its own. Each
+// address that comes or goes makes browsers on this machine drop connections that
+// they are opening (ERR_NETWORK_CHANGED). A kernel without IPv6 has no such file.
+func withoutIPv6(link string) {
+	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+link+"/disable_ipv6", []byte("1"), 0)
 }
 
 // gateway is the bridge's own address: the subnet's first.
