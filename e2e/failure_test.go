@@ -55,7 +55,7 @@ func TestCancelStopsAnInstall(t *testing.T) {
 	u, page := member(t, sharedServer(t))
 	marker := "forever-" + filepath.Base(t.TempDir()) + "-" + u.email
 	page.proposed(hello(t, "patience", "never seen"), map[string]string{
-		"install": `node -e "require('child_process').spawn('sleep', ['86399'], {argv0: '` + marker + `'}).on('spawn', () => console.log('it begins'))"`,
+		"install": `node -e "require('child_process').spawn('sleep', ['86399'], {argv0: '` + marker + `'}).on('spawn', () => console.log('it ' + 'begins'))"`,
 	})
 	page.deploy()
 	page.going("it begins")

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,8 +23,17 @@ func guestBook(t *testing.T, name string) string {
 	return root
 }
 
+// picture is for whoever changes how the run's page looks:
+//
+//	go test ./e2e -run TestADroppedFolder -picture ../docs/run.png
+var picture = flag.String("picture", "", "write the README's picture to this file; the server then takes the README's port")
+
 func TestADroppedFolderBecomesAnAppAndGoesWithoutATrace(t *testing.T) {
-	s := ownServer(t)
+	var flags []string
+	if *picture != "" {
+		flags = []string{"--listen", "127.0.0.1:8080"}
+	}
+	s := ownServer(t, flags...)
 	u, page := member(t, s)
 	page.sees("h2", "Drop your project here")
 	page.sees(".drop", "Drop a folder, a .zip or a .tar.gz anywhere on this page")
@@ -46,6 +56,9 @@ func TestADroppedFolderBecomesAnAppAndGoesWithoutATrace(t *testing.T) {
 		if !slices.ContainsFunc(before, func(line string) bool { return strings.HasPrefix(line, kind) }) {
 			t.Errorf("nothing that begins with %q is on this machine, so its end proves nothing:\n%s", kind, strings.Join(before, "\n"))
 		}
+	}
+	if addresses, err := linkLocal(s); err != nil || len(addresses) > 0 {
+		t.Errorf("browsers on this machine were told of networks that do not concern them: %q, %v", addresses, err)
 	}
 	destroys(t, page, "express-postgres", before)
 	if after := left(t, s); len(after) > 0 {
@@ -97,6 +110,11 @@ func deployIsLive(t *testing.T, page *tab) {
 	page.ends("SUCCEEDED")
 	page.sees(badge, "Running")
 	page.sees(outcome, "Your app is running.")
+	if *picture != "" {
+		must(t, page.SetViewportSize(1280, 900))
+		page.drawn()
+		page.shot(*picture, false)
+	}
 	page.everyLineOnce()
 	if log := page.text("[data-log-view]"); strings.Contains(log, "postgres://") {
 		t.Error("the log shows the database's password")

@@ -105,6 +105,27 @@ func links(s *server) (found []string, err error) {
 	return found, nil
 }
 
+// linkLocal lists the IPv6 addresses of the server's links.
+func linkLocal(s *server) (found []string, err error) {
+	all, err := netlink.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	for _, link := range all {
+		if !strings.Contains(link.Attrs().Alias, s.instance+" ") {
+			continue
+		}
+		addresses, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		if err != nil {
+			return nil, err
+		}
+		for _, address := range addresses {
+			found = append(found, link.Attrs().Name+" "+address.String())
+		}
+	}
+	return found, nil
+}
+
 // files lists uploads, volumes and what sandboxes and networks keep on disk.
 func files(s *server) (found []string, err error) {
 	for _, dir := range []string{"bundles", "sandboxes/sandboxes", "sandboxes/volumes", "sandboxes/networks"} {

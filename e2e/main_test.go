@@ -15,8 +15,12 @@ var program = flag.String("program", "../bin/coderunner", "the program under tes
 // browser is the Chromium of all tests; each has a context of its own in it.
 var browser playwright.Browser
 
-// shared is the server of all tests that do not need one for themselves.
-var shared = sync.OnceValues(func() (*server, error) { return newServer() })
+// shared is the server of all tests that do not need one for themselves; asked tells
+// whether there was such a test.
+var (
+	shared = sync.OnceValues(func() (*server, error) { asked = true; return newServer() })
+	asked  bool
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -35,10 +39,14 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "the browser does not end:", err)
 		status = 1
 	}
-	if s, err := shared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = 1
-	} else if err := s.stop(); err != nil {
+	if !asked {
+		return status
+	}
+	s, err := shared()
+	if err == nil {
+		err = s.stop()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		status = 1
 	}

@@ -71,6 +71,9 @@ func (p *tab) everyLineOnce() int {
 	must(p.t, err)
 	text, err := response.Text()
 	must(p.t, err)
+	if !response.Ok() {
+		p.t.Fatalf("the log as text answers %d: %s", response.Status(), text)
+	}
 	if lines := strings.Count(text, "\n"); lines != len(numbers) || lines == 0 {
 		p.t.Fatalf("the page has %d lines, the log %d", len(numbers), lines)
 	}

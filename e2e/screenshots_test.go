@@ -1,18 +1,12 @@
 package e2e
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/playwright-community/playwright-go"
 )
-
-// picture is for whoever changes how the run's page looks:
-//
-//	go test ./e2e -run Picture -picture ../docs/run.png
-var picture = flag.String("picture", "", "write the README's picture to this file")
 
 const screenshots = "screenshots"
 
@@ -130,25 +124,4 @@ func TestEveryPageFitsItsWindow(t *testing.T) {
 		t.Errorf("a project that does not exist answers %d", status)
 	}
 	page.looked("not-found")
-}
-
-// TestPicture takes the README's picture, on the address that the README names.
-func TestPicture(t *testing.T) {
-	if *picture == "" {
-		return // it is no test
-	}
-	s := ownServer(t, "--public-url", "http://localhost:8080")
-	_, page := member(t, s)
-	page.drop(guestBook(t, "express-postgres"))
-	page.plan()
-	page.deploy()
-	page.ends("SUCCEEDED")
-	must(t, page.SetViewportSize(1280, 800))
-	page.drawn()
-	page.shot(*picture, false)
-	info, err := os.Stat(*picture)
-	must(t, err)
-	if info.Size() >= 300<<10 {
-		t.Errorf("the picture has %d bytes", info.Size())
-	}
 }

@@ -44,7 +44,8 @@ func newServer(flags ...string) (*server, error) {
 		return nil, err
 	}
 	if err := s.serve("127.0.0.1:0"); err != nil {
-		return nil, errors.Join(err, s.stop())
+		_ = s.stop() // there is a better reason to tell
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	name, err := os.ReadFile(filepath.Join(dir, "instance"))
 	s.instance = strings.TrimSpace(string(name))

@@ -40,7 +40,13 @@ type tab struct {
 
 	mu       sync.Mutex
 	expected []string
+
+	// A network came or went on this machine, as at each deploy, and Chromium dropped
+	// what it was connecting for this page.
+	torn atomic.Bool
 }
+
+const networkChanged = "net::ERR_NETWORK_CHANGED"
 
 // visitor is somebody without an account.
 func visitor(t *testing.T, s *server, options ...playwright.BrowserNewContextOptions) *user {
@@ -95,6 +101,11 @@ func (u *user) tab() *tab {
 			p.complain(kind + ": " + message.Text())
 		}
 	})
+	page.OnRequestFailed(func(request playwright.Request) {
+		if err := request.Failure(); err != nil && strings.Contains(err.Error(), networkChanged) {
+			p.torn.Store(true)
+		}
+	})
 	page.OnPageError(func(err error) { p.complain("uncaught: " + err.Error()) })
 	page.OnDialog(func(dialog playwright.Dialog) {
 		p.complain("dialog: " + dialog.Message())
@@ -113,7 +124,7 @@ func (p *tab) expecting(words ...string) {
 func (p *tab) complain(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.user.gone.Load() {
+	if p.user.gone.Load() || strings.Contains(text, networkChanged) {
 		return
 	}
 	for _, words := range p.expected {
@@ -128,8 +139,25 @@ func (p *tab) complain(text string) {
 func (p *tab) open(address string) int {
 	p.t.Helper()
 	response, err := p.Goto(address)
+	for err != nil && strings.Contains(err.Error(), networkChanged) {
+		response, err = p.Goto(address)
+	}
 	must(p.t, err)
+	p.mend()
 	return response.Status()
+}
+
+// mend loads a page again of which Chromium dropped a part.
+func (p *tab) mend() {
+	p.t.Helper()
+	for p.torn.Swap(false) {
+		_, err := p.Reload()
+		if err != nil && strings.Contains(err.Error(), networkChanged) {
+			p.torn.Store(true)
+			continue
+		}
+		must(p.t, err)
+	}
 }
 
 // at waits until the address matches and the page with its scripts is there.
@@ -137,6 +165,7 @@ func (p *tab) at(pattern string) {
 	p.t.Helper()
 	must(p.t, expect.Page(p).ToHaveURL(regexp.MustCompile(pattern)))
 	must(p.t, p.WaitForLoadState())
+	p.mend()
 }
 
 // sees waits until a part of the page has this text.
@@ -160,6 +189,7 @@ func (p *tab) press(name string) {
 // next page.
 func (p *tab) submit(name string) {
 	p.t.Helper()
+	//nolint:staticcheck // WaitForURL cannot tell a page that is shown again at its own address
 	_, err := p.ExpectNavigation(func() error {
 		return p.Locator("main").GetByRole("button", playwright.LocatorGetByRoleOptions{Name: name, Exact: playwright.Bool(true)}).Click()
 	})
