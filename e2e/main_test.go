@@ -4,7 +4,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/playwright-community/playwright-go"
@@ -24,6 +26,18 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		servers.Range(func(s, _ any) bool {
+			if err := s.(*server).down(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			return true
+		})
+		os.Exit(1)
+	}()
 	os.Exit(run(m))
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,6 +34,9 @@ type server struct {
 	log       *tail
 }
 
+// servers are those that have not been stopped yet.
+var servers sync.Map
+
 // newServer starts the program with a fresh data directory.
 func newServer(flags ...string) (*server, error) {
 	dir, err := os.MkdirTemp("/tmp", "coderunner-e2e-")
@@ -40,6 +44,7 @@ func newServer(flags ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{dataDir: dir, flags: flags, log: &tail{}}
+	servers.Store(s, nil)
 	if err := os.Chmod(dir, 0o711); err != nil { // the database's account passes
 		return nil, err
 	}
@@ -57,18 +62,28 @@ func (s *server) serve(address string) error {
 	s.command = exec.Command(*program, append([]string{"serve", "--listen", address, "--data-dir", s.dataDir}, s.flags...)...)
 	s.command.Env = environment()
 	s.command.Stderr = s.log
+	// It ends with the test, however that ends.
+	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, in, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	s.command.Stdout = in
-	err = s.command.Start()
+	s.ended = make(chan error, 1)
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the death that is told is this thread's
+		err := s.command.Start()
+		started <- err
+		if err == nil {
+			s.ended <- s.command.Wait()
+		}
+	}()
+	err = <-started
 	in.Close()
 	if err != nil {
 		return fmt.Errorf("%w; make build makes the program", err)
 	}
-	s.ended = make(chan error, 1)
-	go func() { s.ended <- s.command.Wait() }()
 	ready := make(chan string)
 	go func() {
 		defer close(ready)
@@ -99,12 +114,21 @@ func (s *server) kill() error {
 	return nil
 }
 
-// stop runs the program's own "down", and looks whether it left anything.
-func (s *server) stop() error {
-	down := exec.Command(*program, "down", "--data-dir", s.dataDir)
-	down.Env = environment()
-	if out, err := down.CombinedOutput(); err != nil {
+// down runs the program's own "down".
+func (s *server) down() error {
+	command := exec.Command(*program, "down", "--data-dir", s.dataDir)
+	command.Env = environment()
+	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("down: %w: %s", err, out)
+	}
+	return nil
+}
+
+// stop ends the program and looks whether it left anything.
+func (s *server) stop() error {
+	defer servers.Delete(s)
+	if err := s.down(); err != nil {
+		return err
 	}
 	if err := <-s.ended; err != nil && !strings.Contains(err.Error(), "signal: killed") {
 		return fmt.Errorf("the program ended with %w:\n%s", err, s.log)
