@@ -1,8 +1,13 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -34,5 +39,32 @@ func TestTheProgramIsKilledInTheMiddleOfADeploy(t *testing.T) {
 	u.says(page.address(), "risen")
 	if n := page.count("#run-live"); n != 1 {
 		t.Errorf("the page was loaded again: %d streams", n)
+	}
+}
+
+// TestTheProgramEndsWellWithNobodyToReadItsLog is Ctrl-C on "make run | tee log".
+func TestTheProgramEndsWellWithNobodyToReadItsLog(t *testing.T) {
+	t.Parallel()
+	s := &server{dataDir: t.TempDir(), instance: "nothing is deployed here"}
+	must(t, os.Chmod(s.dataDir, 0o711))
+	must(t, os.Chmod(filepath.Dir(s.dataDir), 0o711))
+	out, in, err := os.Pipe()
+	must(t, err)
+	command := exec.Command(*program, "serve", "--listen", "127.0.0.1:0", "--data-dir", s.dataDir)
+	command.Env, command.Stdout, command.Stderr = environment(), in, in
+	must(t, command.Start())
+	in.Close()
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "is ready: ") {
+	}
+	must(t, lines.Err())
+	out.Close()
+	must(t, command.Process.Signal(syscall.SIGTERM))
+	if err := command.Wait(); err != nil {
+		t.Errorf("the program ended with %v", err)
+	}
+	if left, err := leftBehind(s); err != nil || len(left) > 0 {
+		t.Errorf("it left %q, %v", left, err)
+		must(t, s.down())
 	}
 }

@@ -28,8 +28,11 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // go test may be gone before us
+	var ending sync.Mutex
 	go func() {
 		<-interrupted
+		ending.Lock()
 		servers.Range(func(s, _ any) bool {
 			if err := s.(*server).down(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -38,7 +41,9 @@ func TestMain(m *testing.M) {
 		})
 		os.Exit(1)
 	}()
-	os.Exit(run(m))
+	status := run(m)
+	ending.Lock()
+	os.Exit(status)
 }
 
 func run(m *testing.M) int {

@@ -20,6 +20,10 @@ func main() {
 	if containerd.Dispatch(os.Args) {
 		return
 	}
+	// Whoever reads our log may end before we do (coderunner serve | tee log): a lost
+	// line must not keep us from putting the database down. Caught, and not ignored,
+	// it stays as it was for the processes that we start.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command().ExecuteContext(ctx)
 	stop()
