@@ -67,7 +67,7 @@ func awaitHealth(ctx context.Context, st *step) error {
 	begin := time.Now()
 	check := healthCheck{client: probeClient(address.Proxy), url: "http://" + host + path, deadline: begin.Add(st.e.cfg.HealthTimeout)}
 	st.say("Waiting for an answer on port %d.", plan.Port)
-	for wait := 10 * time.Millisecond; ; wait = min(wait*5/4, 250*time.Millisecond) {
+	for {
 		if status, err := check.try(ctx); err == nil && status < 500 {
 			// What the app prints until the run's end belongs to this log.
 			healthy, st.endOutput = true, stopReading
@@ -83,7 +83,7 @@ func awaitHealth(ctx context.Context, st *step) error {
 			<-output // ends by itself once all is read
 			return st.diagnose(ctx, diagnosis.Evidence{Step: "start", Command: plan.Start.Value, Exited: true, ExitCode: status.Exit.Code, Signal: status.Exit.Signal,
 				OOMKilled: status.Exit.OOMKilled, Uptime: status.EndedAt.Sub(status.StartedAt)})
-		case <-time.After(wait):
+		case <-time.After(askAgain(time.Since(begin))):
 		}
 		sockets, giveUp, err := check.lookAround(ctx, st.e.provider, name, plan.Port)
 		if err != nil {
@@ -117,6 +117,12 @@ func (st *step) readOutput(ctx context.Context, name string) (<-chan struct{}, f
 
 // lastOutput bounds the reading of what an app has printed by the end of a run.
 const lastOutput = 2 * time.Second
+
+// askAgain is the pause after an app did not answer: its first answer is noticed
+// at most a twentieth later than it could be.
+func askAgain(waited time.Duration) time.Duration {
+	return min(max(waited/20, 10*time.Millisecond), 250*time.Millisecond)
+}
 
 // followOutput copies the app's output into the run's log. Where it got to is
 // kept, so that a later attempt goes on from there.
