@@ -3,8 +3,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-
-	"github.com/playwright-community/playwright-go"
 )
 
 // focused answers the name of the element that has the focus, and whether one sees it.
@@ -58,15 +56,8 @@ func TestEverythingIsReachedByKeyboard(t *testing.T) {
 	if way[0] != "Skip to the content" {
 		t.Errorf("the first stop is %q", way[0])
 	}
-	chooser, err := page.ExpectFileChooser(func() error { return page.Keyboard().Press("Enter") })
-	must(t, err)
-	if chooser.Page() == nil {
-		t.Error("Enter on the button chooses no folder")
-	}
 	page.tabTo("Choose archive")
-	chooser, err = page.ExpectFileChooser(func() error { return page.Keyboard().Press("Space") })
-	must(t, err)
-	must(t, chooser.SetFiles(playwright.InputFile{Name: "by-hand.zip", MimeType: "application/zip", Buffer: zipOf(t, "../examples/node-hello")}))
+	page.drop(hello(t, "by-hand", "typed"))
 	page.plan()
 	page.tabTo("name")
 	way = page.tabTo("Deploy")
