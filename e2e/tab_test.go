@@ -189,11 +189,11 @@ func (p *tab) press(name string) {
 // next page.
 func (p *tab) submit(name string) {
 	p.t.Helper()
-	//nolint:staticcheck // WaitForURL cannot tell a page that is shown again at its own address
-	_, err := p.ExpectNavigation(func() error {
-		return p.Locator("main").GetByRole("button", playwright.LocatorGetByRoleOptions{Name: name, Exact: playwright.Bool(true)}).Click()
-	})
-	must(p.t, err)
+	p.js(`() => { document.documentElement.dataset.submitted = "" }`) // what comes may look the same
+	must(p.t, p.Locator("main").GetByRole("button", playwright.LocatorGetByRoleOptions{Name: name, Exact: playwright.Bool(true)}).Click())
+	must(p.t, expect.Locator(p.Locator("html:not([data-submitted])")).ToBeAttached())
+	must(p.t, p.WaitForLoadState())
+	p.mend()
 }
 
 func (p *tab) follow(name string) {
