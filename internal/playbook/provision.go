@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -168,8 +169,8 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 	limit, cancel := context.WithTimeout(ctx, databaseReady)
 	defer cancel()
 	for {
-		exit, err := provider.Exec(limit, name, sandbox.Command{Argv: def.Database.ReadyCommand})
-		if err == nil && exit.Code == 0 {
+		ready, err := acceptsConnections(limit, provider, def, name)
+		if err == nil && ready {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -191,6 +192,17 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// acceptsConnections looks for the port before it runs the check: a command costs
+// a hundred times what the look does, and the app is being installed meanwhile.
+func acceptsConnections(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name string) (bool, error) {
+	sockets, err := provider.Listening(ctx, name)
+	if err != nil || !slices.ContainsFunc(sockets, func(s sandbox.Socket) bool { return s.Port == def.Database.Port }) {
+		return false, err
+	}
+	exit, err := provider.Exec(ctx, name, sandbox.Command{Argv: def.Database.ReadyCommand})
+	return err == nil && exit.Code == 0, err
 }
 
 // connection opens the database's kept connection, or makes and keeps a new one.
