@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,40 +165,57 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 	if err := provider.Start(ctx, name, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand}); err != nil {
 		return err
 	}
+	address, err := provider.Address(ctx, name, def.Database.Port)
+	if err != nil {
+		return err
+	}
 	limit, cancel := context.WithTimeout(ctx, databaseReady)
 	defer cancel()
+	type end struct {
+		status sandbox.ProcessStatus
+		err    error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		status, err := provider.Wait(limit, name, databaseProcess)
+		ended <- end{status, err}
+	}()
 	for {
-		ready, err := acceptsConnections(limit, provider, def, name)
-		if err == nil && ready {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		status, statusErr := provider.Process(limit, name, databaseProcess)
+		ready, err := acceptsConnections(limit, provider, def, name, address.Proxy)
 		switch {
+		case err == nil && ready:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case limit.Err() != nil:
 			return coderunner.Errorf(coderunner.Unavailable, "%s did not accept connections within %s.", def.Title, databaseReady)
 		case err != nil:
 			return err
-		case statusErr != nil:
-			return statusErr
-		case !status.Running:
-			return coderunner.Errorf(coderunner.Unavailable, "%s ended with exit code %d while starting.", def.Title, status.Exit.Code)
 		}
 		select {
 		case <-limit.Done():
 		case <-time.After(10 * time.Millisecond):
+		case e := <-ended:
+			switch {
+			case limit.Err() != nil:
+			case e.err != nil:
+				return e.err
+			default:
+				return coderunner.Errorf(coderunner.Unavailable, "%s ended with exit code %d while starting.", def.Title, e.status.Exit.Code)
+			}
 		}
 	}
 }
 
-// acceptsConnections looks for the port before it runs the check: a command costs
-// a hundred times what the look does, and the app is being installed meanwhile.
-func acceptsConnections(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name string) (bool, error) {
-	sockets, err := provider.Listening(ctx, name)
-	if err != nil || !slices.ContainsFunc(sockets, func(s sandbox.Socket) bool { return s.Port == def.Database.Port }) {
-		return false, err
+// acceptsConnections knocks before it runs the check: a command costs a hundred
+// times what a refused connection does, and the app is being installed meanwhile.
+func acceptsConnections(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name, address string) (bool, error) {
+	if address != "" {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return false, ctx.Err()
+		}
+		conn.Close()
 	}
 	exit, err := provider.Exec(ctx, name, sandbox.Command{Argv: def.Database.ReadyCommand})
 	return err == nil && exit.Code == 0, err
