@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/coderunner/coderunner/e2e/demo/platform"
@@ -85,12 +86,19 @@ func (b *bench) deployOnce(ctx context.Context, name string, files fs.FS) (d dep
 	if err != nil {
 		return d, err
 	}
-	go func() {
-		if at, err := b.client.Await(watch, project.Slug+".localhost", "/"); err == nil {
-			answered <- at
+	// Nothing can answer before the app is started, and asking takes time from the install.
+	await := sync.OnceFunc(func() {
+		go func() {
+			if at, err := b.client.Await(watch, project.Slug+".localhost", "/"); err == nil {
+				answered <- at
+			}
+		}()
+	})
+	followed, err := b.client.Follow(ctx, started.Run.ID, func(l api.LogLine, _ time.Time) {
+		if l.Step == "start" {
+			await()
 		}
-	}()
-	followed, err := b.client.Follow(ctx, started.Run.ID, nil)
+	})
 	if err == nil {
 		err = followed.Succeeded()
 	}
