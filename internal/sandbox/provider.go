@@ -35,9 +35,12 @@ type Provider interface {
 	// Capabilities tells what the playbooks may ask for.
 	Capabilities() Capabilities
 
-	// Create makes a sandbox from a template and boots it; nothing of the user's
-	// runs yet. When it returns, Exec works. A sandbox with the same name that this
-	// instance created is adopted (and booted if its machine had stopped).
+	// Create makes a sandbox from a template or a snapshot, unpacks spec.Files into its
+	// root and boots it; nothing of the user's runs yet. When it returns, Exec works.
+	// A sandbox with the same name that this instance created is adopted (and booted
+	// if its machine had stopped). Its files are left as they are then, and spec.Files
+	// is not compared with what it was made with; only one whose Create was
+	// cut off before all files were there is made anew.
 	Create(ctx context.Context, spec Spec) (Info, error)
 
 	// Get observes one sandbox.
@@ -81,8 +84,9 @@ type Provider interface {
 	// older than the provider's retention is skipped: the first offset tells.
 	Output(ctx context.Context, name, process string, from int64, follow bool, yield func(OutputChunk) error) error
 
-	// Upload unpacks a tar stream under dir, which is created if absent, as the
-	// sandbox's own user. The unpacking happens inside the sandbox, so that no entry can leave it.
+	// Upload unpacks a tar stream under dir as Create does with Spec.Files. It is
+	// Invalid for an archive that is damaged or that has an entry which cannot be unpacked;
+	// what came before that entry stays.
 	Upload(ctx context.Context, name, dir string, tar io.Reader) error
 
 	// ReadFile opens one regular file of the sandbox; at most limit bytes are read.
@@ -125,12 +129,26 @@ type Provider interface {
 }
 
 // Snapshotter is implemented by providers with Capabilities.Snapshots.
+//
+// A snapshot belongs to the instance, like a volume: it stays until
+// RemoveSnapshot, whatever becomes of the sandbox it was taken of, of the engine
+// and of the template, also of a template that is defined anew. It keeps what its
+// sandboxes need of that template (user, environment, working directory).
+//
+// All calls may be repeated, also after one that was cut off at any point.
 type Snapshotter interface {
 	// Snapshot keeps the sandbox's root (not its volumes, not its memory) under
-	// a name that Spec.Snapshot can ask for. An existing name is success.
+	// a name that Spec.Snapshot can ask for; [a-z0-9-], at most 63 bytes. It ends whatever
+	// runs in the sandbox and takes its root: afterwards the sandbox is
+	// good for nothing but Destroy, and Create with its name is a Conflict until then.
+	// A snapshot of that name is success; sandbox and snapshot are left as they are then.
 	Snapshot(ctx context.Context, name, snapshot string, labels map[string]string) error
+
+	// ListSnapshots observes the snapshots whose labels include all of labels, by name.
 	ListSnapshots(ctx context.Context, labels map[string]string) ([]Snapshot, error)
-	// RemoveSnapshot: no such snapshot is success.
+
+	// RemoveSnapshot deletes a snapshot. It fails with Conflict while a sandbox
+	// or another snapshot is made from it. No such snapshot is success.
 	RemoveSnapshot(ctx context.Context, snapshot string) error
 }
 
@@ -153,13 +171,26 @@ type Capabilities struct {
 type Spec struct {
 	Name     string            // unique in the instance; [a-z0-9-], at most 63 bytes; derived from run and step
 	Template TemplateRef       // what its root is made from
-	Snapshot string            // or, if not "", a snapshot made with the same template
+	Snapshot string            // or, if not "", a snapshot; Template is then the zero value or has the name of the snapshot's
+	Files    []Archive         `json:"-"` // put into the root before the sandbox boots, in this order; not part of what specs are compared by
 	Labels   map[string]string // for List
 	Env      map[string]string // for every process of the sandbox
 	Network  string            // private network, one for each project; "" for none but the internet
 	Hostname string            // "" for the name
 	Limits   Limits
 	Volumes  []Mount
+}
+
+// Archive is a tar stream that is unpacked under Dir.
+//
+// Dir is absolute and is made if absent. Everything is written as the sandbox's own
+// user, with that user's rights. No entry leaves Dir, by its name or through a
+// link, whether from the archive or there before: one that would makes the call
+// Invalid, as does a device or a pipe. Existing files are replaced, directories kept.
+// Of a mode only the permissions count, and nobody else than the user may write.
+type Archive struct {
+	Dir string
+	Tar func() (io.ReadCloser, error) // may be called again by another Create
 }
 
 // TemplateRef names a template by definition, so that a changed definition is another template.
@@ -295,7 +326,8 @@ type Volume struct {
 // Snapshot is a kept root.
 type Snapshot struct {
 	Name      string
+	Template  TemplateRef // as it was when the sandbox was made
 	Labels    map[string]string
-	Bytes     int64
+	Bytes     int64 // what it has beyond the template or snapshot that it was made from
 	CreatedAt time.Time
 }
