@@ -12,6 +12,8 @@ import (
 func projectPath(id string) string             { return "/projects/" + id }
 func tabPath(id string, tab ProjectTab) string { return "/projects/" + id + "/" + string(tab) }
 func destroyPath(id string) string             { return "/projects/" + id + "/destroy" }
+func rollbackPath(deployment string) string    { return "/deployments/" + deployment + "/rollback" }
+func actPath(project, what string) string      { return "/projects/" + project + "/" + what }
 func runPath(id string) string                 { return "/runs/" + id }
 func cancelPath(id string) string              { return "/runs/" + id + "/cancel" }
 func downloadPath(id string) string            { return "/runs/" + id + "/log.txt" }
@@ -19,6 +21,10 @@ func planPath(project, bundle string) string   { return "/projects/" + project +
 func deployPath(project, bundle string) string { return planPath(project, bundle) + "/deploy" }
 func samplePath(name string) string            { return "/samples/" + name }
 func revokePath(session string) string         { return "/account/sessions/" + session + "/revoke" }
+
+func deploymentsPath(project string, page int) string {
+	return tabPath(project, TabDeployments) + "?page=" + strconv.Itoa(page)
+}
 
 func eventsPath(run string, after int64) string {
 	return "/runs/" + run + "/events?after=" + strconv.FormatInt(after, 10)

@@ -53,8 +53,12 @@ type ProjectPage struct {
 	Tab         ProjectTab
 	Project     coderunner.Project
 	URL         string                 // where the app answers; "" while it does not
-	Live        *coderunner.Deployment // the one that serves, or the newest; nil before the first
-	Deployments []DeploymentRow        // newest first; the overview shows the first few
+	Live        *coderunner.Deployment // the current one, or the newest before any has served; nil before the first
+	Restarts    int                    // how often in a row its app ended by itself
+	LastExit    *coderunner.LastExit
+	Deployments []DeploymentRow // newest first; the overview shows the first few
+	Page        int             // of the deployments, from 1
+	More        bool            // whether older ones follow
 	Databases   []coderunner.Database
 	Variables   []coderunner.Variable // keys and times; values are never shown
 	UploadLimit int64

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -16,9 +17,36 @@ type RunPage struct {
 	Project    coderunner.Project
 	Run        coderunner.Run
 	Deployment *coderunner.Deployment // nil for playbooks about the project as a whole
+	Ahead      *coderunner.Run        // the one at work that a queued run waits for
+	Serving    *coderunner.Deployment // the version that serves in spite of a run that came to nothing
 	Steps      []coderunner.Step
 	Lines      []coderunner.LogLine // the newest, oldest first, at most LogWindow
 	URL        string               // where the app answers; shown when a deploy succeeded
+}
+
+// againPath is where a run that came to nothing is asked for once more as it is,
+// "" for playbooks whose plan can be changed first.
+func againPath(p RunPage) string {
+	switch p.Run.Playbook {
+	case "restart", "start", "stop":
+		return actPath(p.Project.ID, p.Run.Playbook)
+	case "rollback":
+		if p.Deployment != nil && p.Deployment.FromID != "" {
+			return rollbackPath(p.Deployment.FromID)
+		}
+	}
+	return ""
+}
+
+// stepAhead is how many other runs a step waits for, 0 if it does not wait.
+func stepAhead(step coderunner.Step) int {
+	var output struct {
+		Ahead int `json:"ahead"`
+	}
+	if step.State != coderunner.StepRunning || json.Unmarshal(step.Output, &output) != nil {
+		return 0
+	}
+	return output.Ahead
 }
 
 // LogSlice is a piece of a run's log as a fragment: the answer of

@@ -123,6 +123,16 @@ func wordsOf(playbook string) playbookWords {
 	switch playbook {
 	case "deploy":
 		return playbookWords{"Deploy", "Deploying", "Deployed", "The deploy failed", "The deploy was cancelled"}
+	case "redeploy":
+		return playbookWords{"Redeploy", "Redeploying", "Deployed", "The redeploy failed", "The redeploy was cancelled"}
+	case "rollback":
+		return playbookWords{"Rollback", "Rolling back", "Rolled back", "The rollback failed", "The rollback was cancelled"}
+	case "restart":
+		return playbookWords{"Restart", "Restarting", "Restarted", "The restart failed", "The restart was cancelled"}
+	case "start":
+		return playbookWords{"Start", "Starting", "Started", "The app could not be started", "The start was cancelled"}
+	case "stop":
+		return playbookWords{"Stop", "Stopping", "Stopped", "The app could not be stopped", "The stop was cancelled"}
 	case "destroy":
 		return playbookWords{"Destroy", "Destroying", "Destroyed", "The project could not be destroyed", "The destroy was cancelled"}
 	}
@@ -134,7 +144,7 @@ func wordsOf(playbook string) playbookWords {
 // word where there is one.
 func openRun(run coderunner.Run, deployment *coderunner.Deployment) state {
 	if run.State == coderunner.RunRunning {
-		if run.Playbook == "deploy" && deployment != nil && deployment.ID == run.DeploymentID &&
+		if deployment != nil && deployment.ID == run.DeploymentID &&
 			(deployment.Status == coderunner.Provisioning || deployment.Status == coderunner.Building) {
 			return deploymentState(deployment.Status)
 		}

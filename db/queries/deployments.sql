@@ -1,7 +1,31 @@
 -- name: CreateDeployment :one
-INSERT INTO deployments (project_id, bundle_id, number, plan, runtime_type)
-SELECT @project_id, @bundle_id, coalesce(max(number), 0) + 1, @plan, @runtime_type FROM deployments WHERE project_id = @project_id
+INSERT INTO deployments (project_id, bundle_id, number, plan, runtime_type, origin, from_deployment_id, release, variables)
+SELECT @project_id, sqlc.narg('bundle_id'), coalesce(max(number), 0) + 1, @plan, @runtime_type, @origin, sqlc.narg('from_deployment_id'), sqlc.narg('release'), sqlc.narg('variables')
+FROM deployments WHERE project_id = @project_id
 RETURNING *;
+
+-- name: CurrentDeployment :one
+-- The version that serves, or that would if it were started.
+SELECT d.* FROM deployments d JOIN projects p ON p.id = d.project_id
+WHERE d.project_id = @project_id AND p.user_id = @user_id AND d.released_at IS NOT NULL ORDER BY d.number DESC LIMIT 1;
+
+-- name: DeploymentVariables :one
+SELECT variables FROM deployments WHERE id = $1;
+
+-- name: SetDeploymentRelease :exec
+UPDATE deployments SET release = sqlc.narg('release') WHERE id = @id;
+
+-- name: Release :exec
+-- The deployment serves from now on, from this sandbox and with these variables.
+UPDATE deployments SET released_at = coalesce(released_at, now()), status = 'RUNNING', app_sandbox_id = @sandbox_id, variables = coalesce(sqlc.narg('variables'), variables),
+    failure = NULL, observed_at = now() WHERE id = @id;
+
+-- name: SupersedeDeployments :exec
+UPDATE deployments SET status = 'STOPPED', app_sandbox_id = NULL WHERE project_id = @project_id AND id <> @id AND status = 'RUNNING';
+
+-- name: KeptReleases :many
+-- Those that have a release, newest first.
+SELECT * FROM deployments WHERE project_id = $1 AND release IS NOT NULL ORDER BY number DESC;
 
 -- name: Deployment :one
 SELECT d.* FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = @id AND p.user_id = @user_id;
@@ -44,6 +68,9 @@ UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id =
 INSERT INTO databases (project_id, appliance, name, volume) VALUES ($1, $2, $3, $4)
 ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING *;
 
+-- name: SetDatabaseStopped :exec
+UPDATE databases SET stopped_at = CASE WHEN @stopped::bool THEN now() END WHERE id = @id;
+
 -- name: ProjectDatabases :many
 SELECT * FROM databases WHERE project_id = $1 ORDER BY created_at;
 
@@ -68,9 +95,22 @@ SELECT * FROM routes WHERE project_id = $1;
 DELETE FROM routes WHERE project_id = $1;
 
 -- name: UpsertSandbox :exec
-INSERT INTO sandboxes (id, provider, project_id, deployment_id, database_id, appliance)
-VALUES (@id, @provider, @project_id, sqlc.narg('deployment_id'), sqlc.narg('database_id'), @appliance)
-ON CONFLICT (id) DO NOTHING;
+INSERT INTO sandboxes (id, provider, project_id, deployment_id, database_id, run_id, purpose, appliance)
+VALUES (@id, @provider, @project_id, sqlc.narg('deployment_id'), sqlc.narg('database_id'), sqlc.narg('run_id'), @purpose, @appliance)
+ON CONFLICT (id) DO UPDATE SET unwanted_at = NULL;
+
+-- name: AbandonSandboxes :many
+-- The project's app sandboxes but one are not wanted any more.
+UPDATE sandboxes SET unwanted_at = coalesce(unwanted_at, now()) WHERE project_id = @project_id AND purpose = 'app' AND id <> @keep RETURNING id;
+
+-- name: AbandonSandbox :exec
+UPDATE sandboxes SET unwanted_at = coalesce(unwanted_at, now()) WHERE id = $1;
+
+-- name: CountRestart :exec
+UPDATE sandboxes SET restarts = restarts + 1, restart_at = now() + make_interval(secs => @wait_seconds::float8), last_exit = coalesce(sqlc.narg('last_exit'), last_exit) WHERE id = @id;
+
+-- name: ForgetRestarts :exec
+UPDATE sandboxes SET restarts = 0, restart_at = NULL WHERE id = $1 AND restarts > 0;
 
 -- name: ObserveSandbox :exec
 UPDATE sandboxes SET state = $2, observed_at = now() WHERE id = $1;
@@ -89,3 +129,27 @@ UPDATE deployments SET public_url = NULL WHERE project_id = $1;
 
 -- name: NotifyRoutes :exec
 SELECT pg_notify('routes', '');
+
+-- name: InsertSnapshot :exec
+INSERT INTO snapshots (name, provider, project_id, kind, basis, depth, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (name) DO UPDATE SET last_used_at = now();
+
+-- name: UseSnapshot :execrows
+UPDATE snapshots SET last_used_at = now() WHERE name = $1;
+
+-- name: LatestDependencies :many
+-- Those that an install may be done on top of.
+SELECT * FROM snapshots WHERE project_id = @project_id AND provider = @provider AND kind = 'dependencies' AND basis = @basis ORDER BY last_used_at DESC LIMIT 1;
+
+-- name: ProjectSnapshots :many
+SELECT * FROM snapshots WHERE project_id = $1 ORDER BY created_at;
+
+-- name: Snapshots :many
+SELECT * FROM snapshots WHERE provider = $1 ORDER BY last_used_at;
+
+-- name: DeleteSnapshot :exec
+DELETE FROM snapshots WHERE name = $1;
+
+-- name: ReleaseUses :one
+-- Whether any kept deployment is made from the snapshot.
+SELECT EXISTS (SELECT 1 FROM deployments WHERE release ->> 'snapshot' = @name::text);

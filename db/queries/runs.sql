@@ -1,5 +1,26 @@
 -- name: CreateRun :one
-INSERT INTO runs (project_id, deployment_id, playbook) VALUES (@project_id, sqlc.narg('deployment_id'), @playbook) RETURNING *;
+INSERT INTO runs (project_id, deployment_id, playbook, options) VALUES (@project_id, sqlc.narg('deployment_id'), @playbook, @options) RETURNING *;
+
+-- name: LockProject :exec
+SELECT id FROM projects WHERE id = $1 FOR UPDATE;
+
+-- name: ReplaceRun :exec
+UPDATE runs SET state = 'CANCELLED', replaced_by = sqlc.narg('replaced_by'), cancel_requested_at = now(), finished_at = now() WHERE id = @id AND state = 'QUEUED';
+
+-- name: SetReplacedBy :exec
+UPDATE runs SET replaced_by = sqlc.narg('replaced_by') WHERE id = @id;
+
+-- name: RunsReplacedBy :many
+SELECT * FROM runs WHERE replaced_by = @id ORDER BY created_at;
+
+-- name: SetRunVariables :exec
+UPDATE runs SET variables = $2 WHERE id = $1;
+
+-- name: SetRunDeployment :exec
+UPDATE runs SET deployment_id = sqlc.narg('deployment_id') WHERE id = @id;
+
+-- name: RunVariables :one
+SELECT variables FROM runs WHERE id = $1;
 
 -- name: InsertSteps :copyfrom
 INSERT INTO steps (run_id, position, name, title, after) VALUES ($1, $2, $3, $4, $5);
@@ -17,16 +38,18 @@ SELECT * FROM steps WHERE run_id = $1 ORDER BY position;
 SELECT r.* FROM runs r JOIN projects p ON p.id = r.project_id
 WHERE r.project_id = @project_id AND p.user_id = @user_id ORDER BY r.created_at DESC LIMIT @page_size::int OFFSET @page_start::int;
 
+-- name: NewestRuns :many
+SELECT DISTINCT ON (deployment_id) * FROM runs WHERE deployment_id = ANY(@deployments::uuid[]) ORDER BY deployment_id, created_at DESC;
+
 -- name: OpenRuns :many
 SELECT * FROM runs WHERE project_id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') ORDER BY created_at;
 
 -- name: ClaimRun :one
--- A destroy waits until the run it cancelled has ended.
+-- A run waits until the one before it has ended.
 UPDATE runs SET owner = @owner, epoch = epoch + 1, lease_expires_at = now() + make_interval(secs => @lease_seconds::float8),
     state = CASE WHEN state = 'QUEUED' THEN 'RUNNING'::run_state ELSE state END, started_at = coalesce(started_at, now())
 WHERE runs.id = @id AND (runs.state = 'QUEUED' OR (runs.state IN ('RUNNING', 'CANCELLING') AND runs.lease_expires_at < now()))
-  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = runs.project_id AND o.id <> runs.id
-      AND o.state IN ('QUEUED', 'RUNNING', 'CANCELLING') AND (o.created_at, o.id) < (runs.created_at, runs.id))
+  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = runs.project_id AND o.id <> runs.id AND o.state IN ('RUNNING', 'CANCELLING'))
 RETURNING *;
 
 -- name: RenewRun :one
@@ -40,7 +63,7 @@ UPDATE runs SET lease_expires_at = now() - interval '1 second' WHERE id = @id AN
 SELECT id FROM runs WHERE id = @id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING') FOR SHARE;
 
 -- name: FinishRun :one
-UPDATE runs SET state = @state, failure = sqlc.narg('failure'), finished_at = now(), lease_expires_at = NULL, owner = ''
+UPDATE runs SET state = @state, failure = sqlc.narg('failure'), finished_at = now(), lease_expires_at = NULL, owner = '', variables = NULL
 WHERE id = @id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING') RETURNING project_id;
 
 -- name: RequestCancel :one
@@ -52,8 +75,7 @@ WHERE id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') RETURNING *;
 
 -- name: ClaimableRuns :many
 SELECT id FROM runs r WHERE (state = 'QUEUED' OR (state IN ('RUNNING', 'CANCELLING') AND lease_expires_at < now()))
-  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = r.project_id AND o.id <> r.id
-      AND o.state IN ('QUEUED', 'RUNNING', 'CANCELLING') AND (o.created_at, o.id) < (r.created_at, r.id))
+  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = r.project_id AND o.id <> r.id AND o.state IN ('RUNNING', 'CANCELLING'))
 ORDER BY created_at LIMIT 100;
 
 -- name: StartStep :exec

@@ -37,6 +37,11 @@ const Prefix = "/api/v1"
 // Engine runs playbooks; see playbook.Engine.
 type Engine interface {
 	Deploy(ctx context.Context, userID string, req playbook.DeployRequest) (coderunner.Deployment, coderunner.Run, error)
+	Redeploy(ctx context.Context, userID, projectID string) (coderunner.Deployment, coderunner.Run, error)
+	Rollback(ctx context.Context, userID, deploymentID string) (coderunner.Deployment, coderunner.Run, error)
+	RestartApp(ctx context.Context, userID, projectID string) (coderunner.Run, error)
+	StartApp(ctx context.Context, userID, projectID string) (coderunner.Run, error)
+	StopApp(ctx context.Context, userID, projectID string, databases bool) (coderunner.Run, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -110,7 +115,13 @@ func (s *server) routes() {
 	private(s, uploadOperation(), s.upload)
 	describeUpload(s.huma.OpenAPI())
 	private(s, post("/projects/{id}/deployments", "deploy", "Deploy a bundle", http.StatusAccepted), s.deploy)
+	private(s, get("/projects/{id}/deployments", "list-deployments", "List a project's deployments, the newest first"), s.listDeployments)
+	private(s, post("/projects/{id}/redeploy", "redeploy", "Install and build the current code again", http.StatusAccepted), s.redeploy)
+	private(s, post("/projects/{id}/restart", "restart", "Run the current deployment in a new sandbox, with the variables as they are now", http.StatusAccepted), s.restart)
+	private(s, post("/projects/{id}/start", "start", "Start a stopped app", http.StatusAccepted), s.start)
+	private(s, post("/projects/{id}/stop", "stop", "Stop the app; everything but what it wrote beside its databases is kept", http.StatusAccepted), s.stop)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)
+	private(s, post("/deployments/{id}/rollback", "rollback", "Run what was built for an earlier deployment, as a new one", http.StatusAccepted), s.rollback)
 
 	private(s, get("/runs/{id}", "get-run", "Get a run with its steps"), s.getRun)
 	private(s, post("/runs/{id}/cancel", "cancel-run", "Ask a run to stop", http.StatusAccepted), s.cancelRun)

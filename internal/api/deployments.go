@@ -21,6 +21,10 @@ type Deployment struct {
 	Number      int                 `json:"number" doc:"1, 2, 3 … within the project."`
 	Status      string              `json:"status" enum:"PENDING,PROVISIONING,BUILDING,RUNNING,STOPPED,FAILED,DESTROYED"`
 	RuntimeType string              `json:"runtime_type" example:"nodejs"`
+	Origin      string              `json:"origin" enum:"upload,redeploy,rollback"`
+	FromID      string              `json:"from_deployment_id,omitempty" doc:"The deployment whose code it runs again."`
+	ReleasedAt  *time.Time          `json:"released_at,omitempty" doc:"When it first served."`
+	Kept        bool                `json:"kept" doc:"Whether it can be rolled back to."`
 	Plan        coderunner.Plan     `json:"plan" doc:"As confirmed; it never changes."`
 	PublicURL   string              `json:"public_url,omitempty" doc:"Set while it serves."`
 	Failure     *coderunner.Failure `json:"failure,omitempty"`
@@ -32,6 +36,7 @@ type Deployment struct {
 func deploymentBody(d coderunner.Deployment) Deployment {
 	return Deployment{
 		ID: d.ID, ProjectID: d.ProjectID, BundleID: d.BundleID, Number: d.Number, Status: d.Status.String(), RuntimeType: d.RuntimeType,
+		Origin: string(d.Origin), FromID: d.FromID, ReleasedAt: d.ReleasedAt, Kept: d.ReleasedAt != nil && d.Release != nil,
 		Plan: planBody(d.Plan), PublicURL: d.PublicURL, Failure: d.Failure, ObservedAt: d.ObservedAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 	}
 }
@@ -101,14 +106,7 @@ func (s *server) deploy(ctx context.Context, userID string, in *deployInput) (*s
 		request.Databases = append(request.Databases, need.Appliance)
 	}
 	deployment, run, err := s.Engine.Deploy(ctx, userID, request)
-	if err != nil {
-		return nil, err
-	}
-	body, err := s.runBody(ctx, run)
-	if err != nil {
-		return nil, err
-	}
-	return &startedDeploymentOutput{Location: Prefix + "/deployments/" + deployment.ID, Body: StartedDeployment{Deployment: deploymentBody(deployment), Run: body}}, nil
+	return s.startedDeployment(ctx, deployment, run, err)
 }
 
 type deploymentOutput struct{ Body Deployment }

@@ -13,6 +13,7 @@ type Run struct {
 	ProjectID         string              `json:"project_id" format:"uuid"`
 	DeploymentID      string              `json:"deployment_id,omitempty" doc:"Left out where the playbook is about the project as a whole."`
 	Failure           *coderunner.Failure `json:"failure,omitempty"`
+	ReplacedBy        string              `json:"replaced_by,omitempty" doc:"The run that took its place while it waited."`
 	CancelRequestedAt *time.Time          `json:"cancel_requested_at,omitempty"`
 	CreatedAt         time.Time           `json:"created_at"`
 	StartedAt         *time.Time          `json:"started_at,omitempty"`
@@ -52,7 +53,7 @@ func (s *server) runBody(ctx context.Context, r coderunner.Run) (Run, error) {
 		return Run{}, err
 	}
 	body := Run{
-		RunSummary: *runSummary(r), ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, Failure: r.Failure, CancelRequestedAt: r.CancelRequestedAt,
+		RunSummary: *runSummary(r), ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, Failure: r.Failure, ReplacedBy: r.ReplacedBy, CancelRequestedAt: r.CancelRequestedAt,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, Steps: make([]Step, len(steps)),
 	}
 	for i, step := range steps {

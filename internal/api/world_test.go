@@ -109,9 +109,10 @@ func (b *syncBuffer) String() string {
 
 // engine writes the rows of a run and leaves the work to the test.
 type engine struct {
-	store *store.Store
-	mu    sync.Mutex
-	asked []playbook.DeployRequest
+	api.Engine // what no test asks for
+	store      *store.Store
+	mu         sync.Mutex
+	asked      []playbook.DeployRequest
 }
 
 func (e *engine) last() playbook.DeployRequest {
@@ -131,10 +132,10 @@ func (e *engine) Deploy(ctx context.Context, userID string, req playbook.DeployR
 		return d, run, err
 	}
 	err = e.store.InTx(ctx, func(s *store.Store) error {
-		if d, err = s.CreateDeployment(ctx, req.ProjectID, req.BundleID, req.Plan); err != nil {
+		if d, err = s.CreateDeployment(ctx, store.NewDeployment{ProjectID: req.ProjectID, BundleID: req.BundleID, Plan: req.Plan}); err != nil {
 			return err
 		}
-		run, err = s.CreateRun(ctx, req.ProjectID, d.ID, "deploy", []coderunner.Step{{Name: "install", Title: "Install dependencies"}, {Name: "start", Title: "Start the app", After: []string{"install"}}})
+		run, _, err = s.CreateRun(ctx, store.NewRun{ProjectID: req.ProjectID, DeploymentID: d.ID, Playbook: "deploy", Steps: []coderunner.Step{{Name: "install", Title: "Install dependencies"}, {Name: "start", Title: "Start the app", After: []string{"install"}}}})
 		return err
 	})
 	return d, run, err
@@ -148,7 +149,8 @@ func (e *engine) Destroy(ctx context.Context, userID, projectID, confirm string)
 	if err != nil {
 		return coderunner.Run{}, err
 	}
-	return e.store.CreateRun(ctx, projectID, "", "destroy", []coderunner.Step{{Name: "apps", Title: "Remove the app"}})
+	run, _, err := e.store.CreateRun(ctx, store.NewRun{ProjectID: projectID, Playbook: "destroy", Steps: []coderunner.Step{{Name: "apps", Title: "Remove the app"}}})
+	return run, err
 }
 
 func (e *engine) Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error) {

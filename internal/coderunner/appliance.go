@@ -1,5 +1,7 @@
 package coderunner
 
+import "time"
+
 // Appliance is a catalogue entry: a template and how it is prepared, started,
 // checked and stopped.
 type Appliance struct {
@@ -27,6 +29,7 @@ type Database struct {
 	SandboxID  string // provider's sandbox name, "" until provisioned
 	Volume     string // provider's volume name
 	Connection *Connection
+	StoppedAt  *time.Time // by its owner; it is not started again by itself
 }
 
 // Connection is how an app reaches a database. It is encrypted at rest.

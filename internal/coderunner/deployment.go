@@ -52,16 +52,36 @@ type Deployment struct {
 	ProjectID    string
 	BundleID     string
 	Number       int // 1, 2, 3 … within the project
+	Origin       Origin
+	FromID       string // the deployment that it repeats; "" for an upload
 	Status       DeploymentStatus
-	RuntimeType  string // "nodejs", …
-	Plan         Plan   // as confirmed; never changes
-	AppSandboxID string // provider's sandbox name, "" while none exists
+	RuntimeType  string     // "nodejs", …
+	Plan         Plan       // as confirmed; never changes
+	Release      *Release   // nil until it is built, and once it is no longer kept
+	ReleasedAt   *time.Time // when it first served; nil if it never did
+	AppSandboxID string     // provider's sandbox name, "" while none exists
 	DBSandboxID  string
 	PublicURL    string // set while its route is live
 	Failure      *Failure
 	ObservedAt   *time.Time // when the provider was last asked about its sandbox
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+}
+
+// Origin says where a deployment's code comes from.
+type Origin string
+
+const (
+	FromUpload   Origin = "upload"
+	FromRedeploy Origin = "redeploy" // the same upload once more
+	FromRollback Origin = "rollback" // the release of an earlier deployment
+)
+
+// Release is what a deployment's sandboxes are made from. It is kept so that a
+// restart or a rollback installs and builds nothing.
+type Release struct {
+	Snapshot string `json:"snapshot,omitempty"` // the provider's; "" for the appliance's template
+	Code     bool   `json:"code,omitempty"`     // the bundle is unpacked over it
 }
 
 // Blame says whose fault a failure is.
@@ -82,5 +102,8 @@ type Failure struct {
 	ExitCode *int     `json:"exit_code,omitempty"`
 	Lines    []string `json:"lines,omitempty"` // the last lines the program printed
 }
+
+// Crashed is the id of the failure of an app that served and did not stay up.
+const Crashed = "run.crashed"
 
 func (f *Failure) Error() string { return f.Title }

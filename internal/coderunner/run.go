@@ -40,10 +40,17 @@ type Run struct {
 	Epoch             int64  // grows by one at each claim; every write of the owner carries it
 	LeaseExpiresAt    *time.Time
 	CancelRequestedAt *time.Time
+	ReplacedBy        string // the run that took its place while it waited; "" for none
+	Options           RunOptions
 	Failure           *Failure
 	CreatedAt         time.Time
 	StartedAt         *time.Time
 	FinishedAt        *time.Time
+}
+
+// RunOptions are what was asked for beside the playbook itself.
+type RunOptions struct {
+	Databases bool `json:"databases,omitempty"` // of a stop: the project's databases as well
 }
 
 // StepState is where one step of a run stands.
@@ -116,10 +123,54 @@ type SandboxRecord struct {
 	ID           string // the provider's sandbox name
 	Provider     string
 	ProjectID    string
-	DeploymentID string // "" for a database's
-	DatabaseID   string // "" for an app's
+	Purpose      Purpose
+	DeploymentID string // of an app's
+	DatabaseID   string // of a database's
+	RunID        string // that made it, "" once that is forgotten
 	Appliance    string
 	State        string
 	ObservedAt   *time.Time
+	UnwantedAt   *time.Time // when it was replaced or stopped; it is removed as soon as that can be done
+	Restarts     int        // of its process, in a row
+	RestartAt    *time.Time // it is not started again before
+	LastExit     *LastExit
 	CreatedAt    time.Time
 }
+
+// Purpose is what a sandbox is for.
+type Purpose string
+
+const (
+	ForApp      Purpose = "app"
+	ForBuild    Purpose = "build" // gone when its run has ended
+	ForDatabase Purpose = "database"
+)
+
+// LastExit is how a sandbox's process ended by itself the last time.
+type LastExit struct {
+	Code      int       `json:"code"`
+	Signal    int       `json:"signal,omitempty"`
+	OOMKilled bool      `json:"oom_killed,omitempty"`
+	At        time.Time `json:"at"`
+}
+
+// SnapshotRecord is a root that was kept at a provider.
+type SnapshotRecord struct {
+	Name       string // the provider's
+	Provider   string
+	ProjectID  string
+	Kind       SnapshotKind
+	Basis      string // what has to be equal for an install on top of it
+	Depth      int    // how many installs lie on top of each other in it
+	Bytes      int64
+	CreatedAt  time.Time
+	LastUsedAt time.Time
+}
+
+// SnapshotKind is what was kept.
+type SnapshotKind string
+
+const (
+	DependencySnapshot SnapshotKind = "dependencies"
+	ReleaseSnapshot    SnapshotKind = "release"
+)

@@ -2,58 +2,309 @@ package playbook
 
 import (
 	"context"
-	"maps"
-	"net"
-	"net/url"
-	"strconv"
+	"errors"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/diagnosis"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/store"
 )
 
 // buildTime bounds one install or build command.
 const buildTime = 30 * time.Minute
 
-// uploadBundle unpacks the code in the sandbox.
-func uploadBundle(ctx context.Context, st *step) error {
+// built is what the install and build steps leave: the snapshot that comes of
+// them. While they wait for their turn, Ahead is how many are before them.
+type built struct {
+	Snapshot string `json:"snapshot,omitempty"`
+	Whole    bool   `json:"whole,omitempty"` // the snapshot has the code as well
+	Ahead    int    `json:"ahead,omitempty"`
+}
+
+// install provides the dependencies as a snapshot: the one that is kept, when
+// nothing that they depend on has changed; else the install command makes a new one.
+func install(ctx context.Context, st *step) error {
 	if err := st.become(ctx, coderunner.Building); err != nil {
 		return err
 	}
-	bundle, err := st.e.store.BundleByID(ctx, st.deployment.BundleID)
+	def, err := st.e.catalogue.Get(st.deployment.Plan.Runtime.Appliance)
 	if err != nil {
 		return err
 	}
-	tar, err := st.e.bundles.Open(bundle.SHA256)
+	t, err := st.template(ctx, st.Name, def)
 	if err != nil {
 		return err
 	}
-	defer tar.Close()
-	if err := st.e.provider.Upload(ctx, st.appSandbox(), "/app", tar); err != nil {
-		return err
-	}
-	st.say("Copied %s of %s.", countNoun(bundle.Files, "file"), bundle.Filename)
-	return nil
-}
-
-func install(ctx context.Context, st *step) error {
-	return st.runCommand(ctx, st.deployment.Plan.Install.Value)
-}
-
-func build(ctx context.Context, st *step) error {
-	return st.runCommand(ctx, st.deployment.Plan.Build.Value)
-}
-
-// runCommand runs one of the plan's commands in the sandbox's own shell, as the sandbox's user.
-func (st *step) runCommand(ctx context.Context, command string) error {
 	env, err := st.buildEnv(ctx)
 	if err != nil {
 		return err
 	}
+	deps, err := st.dependencies(ctx, t.Digest)
+	if err != nil {
+		return err
+	}
+	result := built{Snapshot: "deps-" + deps.key, Whole: deps.manifests == nil}
+	kept, err := st.keeps(ctx, result.Snapshot)
+	if err != nil {
+		return err
+	}
+	if kept {
+		st.say("The dependencies are as they were at the last install: nothing to install.")
+		return st.leave(ctx, result)
+	}
+	release, err := st.slot(ctx, result)
+	if err != nil {
+		return err
+	}
+	defer release()
+	record := coderunner.SnapshotRecord{Name: result.Snapshot, Kind: coderunner.DependencySnapshot, Basis: deps.basis}
+	done, err := st.installOnTop(ctx, t, deps, env, record)
+	if err != nil {
+		return err
+	}
+	if !done {
+		if err := st.installAfresh(ctx, t, deps, env, record); err != nil {
+			return err
+		}
+	}
+	return st.leave(ctx, result)
+}
+
+// dependencies looks at what the install depends on.
+func (st *step) dependencies(ctx context.Context, template string) (dependencies, error) {
+	bundle, err := st.e.store.BundleByID(ctx, st.deployment.BundleID)
+	if err != nil {
+		return dependencies{}, err
+	}
+	tree, err := st.e.bundles.FS(bundle.SHA256)
+	if err != nil {
+		return dependencies{}, err
+	}
+	defer tree.Close()
+	return readDependencies(tree, bundle.SHA256, st.deployment.Plan, bundle.Plan.Install.Value, template, st.project.ID, values(forBuild(st.variables)))
+}
+
+// keeps reports whether a snapshot is there, in our rows and at the provider.
+func (st *step) keeps(ctx context.Context, name string) (bool, error) {
+	recorded, err := st.e.store.UseSnapshot(ctx, name)
+	if err != nil || !recorded {
+		return false, err
+	}
+	there, err := st.e.snapshots.ListSnapshots(ctx, st.ours())
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(there, func(s sandbox.Snapshot) bool { return s.Name == name }), nil
+}
+
+// installAfresh runs the install command in a builder made from the template.
+func (st *step) installAfresh(ctx context.Context, t sandbox.Template, deps dependencies, env map[string]string, record coderunner.SnapshotRecord) error {
+	name := "install-" + st.run.ID
+	files := st.code()
+	if deps.manifests != nil {
+		files = []sandbox.Archive{{Dir: "/app", Tar: func() (io.ReadCloser, error) { return manifestsTar(deps.manifests) }}}
+	}
+	if err := st.builder(ctx, name, sandbox.Spec{Template: t.TemplateRef, Files: files}); err != nil {
+		return err
+	}
+	if err := st.runCommand(ctx, name, st.deployment.Plan.Install.Value, env); err != nil {
+		return err
+	}
+	return st.keep(ctx, name, record)
+}
+
+// maxDepth is how many installs may lie on top of each other before a clean one.
+const maxDepth = 4
+
+// installOnTop changes the dependencies that the project had before into those
+// that it wants now, which costs a fraction of a clean install, and compares the
+// result with the lockfile. It answers false when that cannot be done or came out
+// otherwise; nothing of it is kept then.
+func (st *step) installOnTop(ctx context.Context, t sandbox.Template, deps dependencies, env map[string]string, record coderunner.SnapshotRecord) (bool, error) {
+	if deps.basis == "" {
+		return false, nil
+	}
+	before, err := st.e.store.LatestDependencies(ctx, st.project.ID, st.e.provider.Name(), deps.basis)
+	if err != nil || before == nil || before.Depth >= maxDepth {
+		return false, err
+	}
+	name := "change-" + st.run.ID
+	files := []sandbox.Archive{{Dir: "/app", Tar: func() (io.ReadCloser, error) { return manifestsTar(deps.manifests) }}}
+	err = st.builder(ctx, name, sandbox.Spec{Snapshot: before.Name, Files: files})
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		return false, st.e.store.ForgetSnapshot(ctx, before.Name)
+	}
+	if err != nil {
+		return false, err
+	}
+	st.say("The dependencies have changed. Changing those of the last install.")
+	var failed *coderunner.Failure
+	err = st.runCommand(ctx, name, "npm install --no-save", env)
+	if err == nil {
+		err = st.installed(ctx, name, deps.lockfile)
+		if err == nil {
+			record.Depth = before.Depth + 1
+			return true, st.keep(ctx, name, record)
+		}
+		st.say("The result is not what the lockfile says (%s). Installing afresh.", err)
+	} else if errors.As(err, &failed) {
+		st.say("That did not work. Installing afresh.")
+	} else {
+		return false, err
+	}
+	return false, st.remove(ctx, name)
+}
+
+// installed compares what is installed in a builder with the lockfile.
+func (st *step) installed(ctx context.Context, name string, lockfile []byte) error {
+	file, err := st.e.provider.ReadFile(ctx, name, appDir(st.deployment.Plan)+"/node_modules/.package-lock.json", maxManifest)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	record, err := io.ReadAll(file)
+	if err != nil {
+		return err
+	}
+	return installedAsLocked(lockfile, record)
+}
+
+// build runs the build command over the code and the dependencies, and keeps the
+// result as the deployment's release.
+func build(ctx context.Context, st *step) error {
+	if err := st.become(ctx, coderunner.Building); err != nil {
+		return err
+	}
+	name, snapshot := "build-"+st.run.ID, "release-"+st.deployment.ID
+	kept, err := st.keeps(ctx, snapshot)
+	if err != nil {
+		return err
+	}
+	if kept { // by an attempt that was cut off
+		return st.leave(ctx, built{Snapshot: snapshot, Whole: true})
+	}
+	before, err := st.release()
+	if err != nil {
+		return err
+	}
+	from, err := st.rootFrom(ctx, before)
+	if err != nil {
+		return err
+	}
+	env, err := st.buildEnv(ctx)
+	if err != nil {
+		return err
+	}
+	release, err := st.slot(ctx, built{})
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := st.builder(ctx, name, from); err != nil {
+		return err
+	}
+	if err := st.runCommand(ctx, name, st.deployment.Plan.Build.Value, env); err != nil {
+		return err
+	}
+	if err := st.keep(ctx, name, coderunner.SnapshotRecord{Name: snapshot, Kind: coderunner.ReleaseSnapshot}); err != nil {
+		return err
+	}
+	return st.leave(ctx, built{Snapshot: snapshot, Whole: true})
+}
+
+// rootFrom says how a sandbox is made from a release.
+func (x *execution) rootFrom(ctx context.Context, r coderunner.Release) (spec sandbox.Spec, err error) {
+	spec.Snapshot = r.Snapshot
+	if r.Snapshot == "" {
+		def, err := x.e.catalogue.Get(x.deployment.Plan.Runtime.Appliance)
+		if err != nil {
+			return spec, err
+		}
+		t, err := x.template(ctx, "sandbox", def)
+		if err != nil {
+			return spec, err
+		}
+		spec.Template = t.TemplateRef
+	}
+	if r.Code {
+		spec.Files = x.code()
+	}
+	return spec, nil
+}
+
+// code is the deployment's upload, as files of a new sandbox.
+func (x *execution) code() []sandbox.Archive {
+	return []sandbox.Archive{{Dir: "/app", Tar: func() (io.ReadCloser, error) {
+		bundle, err := x.e.store.BundleByID(context.Background(), x.deployment.BundleID)
+		if err != nil {
+			return nil, err
+		}
+		return x.e.bundles.Open(bundle.SHA256)
+	}}}
+}
+
+// builder makes a sandbox for one command of the plan.
+func (st *step) builder(ctx context.Context, name string, spec sandbox.Spec) error {
+	spec.Name, spec.Network, spec.Hostname, spec.Limits = name, projectNetwork(st.project.ID), st.project.Slug, st.e.cfg.AppLimits
+	spec.Labels = map[string]string{labelProject: st.project.ID}
+	return st.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForBuild, RunID: st.run.ID, Appliance: st.deployment.Plan.Runtime.Appliance}, spec)
+}
+
+// keep turns a builder into a snapshot. What is left of the builder is removed
+// while the run goes on.
+func (st *step) keep(ctx context.Context, name string, record coderunner.SnapshotRecord) error {
+	labels := st.ours()
+	if err := st.e.snapshots.Snapshot(ctx, name, record.Name, labels); err != nil {
+		return err
+	}
+	record.Provider, record.ProjectID = st.e.provider.Name(), st.project.ID
+	if err := st.guarded(ctx, func(s *store.Store) error { return s.KeepSnapshot(ctx, record) }); err != nil {
+		return err
+	}
+	st.later(func(ctx context.Context) error { return st.remove(ctx, name) })
+	return nil
+}
+
+// slot waits for this node's turn to install or build, telling how many are ahead.
+func (st *step) slot(ctx context.Context, result built) (release func(), err error) {
+	waited := false
+	release, err = st.e.slots.acquire(ctx, func(ahead int) error {
+		if !waited {
+			st.say("Waiting for a free place to build: %s ahead.", countNoun(ahead, "other run"))
+		}
+		waited = true
+		waiting := result
+		waiting.Ahead = ahead + 1
+		return st.leave(ctx, waiting)
+	})
+	if err == nil && waited {
+		st.say("It is our turn.")
+		err = st.leave(ctx, built{})
+		if err != nil {
+			release()
+		}
+	}
+	return release, err
+}
+
+// removeBuilders takes away what install and build made beside their snapshots.
+func removeBuilders(ctx context.Context, st *step) error {
+	for _, kind := range []string{"install-", "change-", "build-"} {
+		if err := st.remove(ctx, kind+st.run.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runCommand runs one of the plan's commands in the sandbox's own shell, as the sandbox's user.
+func (st *step) runCommand(ctx context.Context, name, command string, env map[string]string) error {
 	st.say("$ %s", command)
 	stdout, stderr := st.log.Stream(st.Name, coderunner.Stdout), st.log.Stream(st.Name, coderunner.Stderr)
-	exit, err := st.e.provider.Exec(ctx, st.appSandbox(), sandbox.Command{ID: st.Name, Argv: []string{"/bin/sh", "-c", command}, Dir: appDir(st.deployment.Plan), Env: env,
+	exit, err := st.e.provider.Exec(ctx, name, sandbox.Command{ID: st.Name, Argv: []string{"/bin/sh", "-c", command}, Dir: appDir(st.deployment.Plan), Env: env,
 		Stdout: stdout, Stderr: stderr, Timeout: buildTime})
 	stdout.Close()
 	stderr.Close()
@@ -97,69 +348,4 @@ func (st *step) lastLines(ctx context.Context) ([]string, error) {
 		}
 	}
 	return lines[max(0, len(lines)-200):], nil
-}
-
-// baseEnv is what every command of the app gets: the project's variables and its databases.
-func (x *execution) baseEnv(ctx context.Context) (map[string]string, error) {
-	env := map[string]string{}
-	databases, err := x.e.store.ProjectDatabases(ctx, x.project.ID)
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range databases {
-		if d.Sealed == nil {
-			continue // not provisioned yet; the steps that need it come after
-		}
-		c, err := x.e.openConnection(d)
-		if err != nil {
-			return nil, err
-		}
-		if x.redact != nil {
-			x.redact.Add(c.Password)
-		}
-		maps.Copy(env, connectionEnv(c))
-	}
-	maps.Copy(env, x.variables)
-	dir := appDir(x.deployment.Plan)
-	env["PATH"] = dir + "/node_modules/.bin:/app/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	return env, nil
-}
-
-// connectionEnv gives a PostgreSQL connection the names that libpq and the frameworks read.
-func connectionEnv(c coderunner.Connection) map[string]string {
-	port := strconv.Itoa(c.Port)
-	dsn := url.URL{Scheme: "postgres", User: url.UserPassword(c.User, c.Password), Host: net.JoinHostPort(c.Host, port), Path: "/" + c.Database}
-	return map[string]string{"DATABASE_URL": dsn.String(), "PGHOST": c.Host, "PGPORT": port, "PGUSER": c.User, "PGPASSWORD": c.Password, "PGDATABASE": c.Database}
-}
-
-// buildEnv is for install and build commands.
-func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
-	env, err := x.baseEnv(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defaults := map[string]string{"CI": "1", "FORCE_COLOR": "1", "npm_config_fund": "false", "npm_config_audit": "false", "npm_config_update_notifier": "false"}
-	if x.e.cfg.CABundle != "" {
-		// Only here: it makes every start of Node 1.6 times slower.
-		defaults["NODE_EXTRA_CA_CERTS"] = x.e.cfg.CABundle
-	}
-	for k, v := range defaults {
-		if _, set := env[k]; !set {
-			env[k] = v
-		}
-	}
-	return env, nil
-}
-
-// appEnv is for the app itself.
-func (x *execution) appEnv(ctx context.Context) (map[string]string, error) {
-	env, err := x.baseEnv(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, set := env["NODE_ENV"]; !set {
-		env["NODE_ENV"] = "production"
-	}
-	env["PORT"], env["HOST"], env["HOSTNAME"] = strconv.Itoa(x.deployment.Plan.Port), "0.0.0.0", "0.0.0.0"
-	return env, nil
 }

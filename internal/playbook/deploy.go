@@ -9,78 +9,98 @@ import (
 	"github.com/coderunner/coderunner/internal/store"
 )
 
-// DeployPlaybook brings one bundle of a project online.
-const DeployPlaybook = "deploy"
+// The playbooks that bring a version online.
+const (
+	DeployPlaybook   = "deploy"   // an upload, the project's first version
+	RedeployPlaybook = "redeploy" // an upload or the same one once more, over a version that serves
+	RollbackPlaybook = "rollback" // the release of an earlier deployment, as a new one
+)
 
-// deploySteps is the list of a deploy. The database and the app's sandbox are
-// made at the same time; the build waits for both, because it may want the database.
+// steps builds the list of a playbook.
+type steps []coderunner.Step
+
+func (s *steps) add(name, title string, after ...string) {
+	*s = append(*s, coderunner.Step{Name: name, Title: title, After: after})
+}
+
+// deploySteps is the list of a deploy. The database and the dependencies are made
+// at the same time; the build waits for both, because it may want the database.
 func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {
-	var steps []coderunner.Step
-	add := func(name, title string, after ...string) {
-		steps = append(steps, coderunner.Step{Name: name, Title: title, After: after})
-	}
-	ready := []string{"upload"}
+	var list steps
+	var ready, made []string
 	if len(databases) > 0 {
-		names := make([]string, len(databases))
-		for i, d := range databases {
-			names[i] = title(d.Appliance)
-		}
-		add("database", "Provision "+strings.Join(names, ", "))
-	}
-	add("sandbox", "Create the sandbox")
-	add("upload", "Copy the code", "sandbox")
-	if plan.Install.Value != "" {
-		add("install", "Install dependencies", "upload")
-		ready = []string{"install"}
-	}
-	if len(databases) > 0 {
+		list.addDatabases(databases, title)
 		ready = append(ready, "database")
 	}
-	if plan.Build.Value != "" {
-		add("build", "Build", ready...)
-		ready = []string{"build"}
+	if plan.Install.Value != "" {
+		list.add("install", "Install dependencies")
+		ready, made = append(ready, "install"), []string{"install"}
 	}
-	add("start", "Start the app", ready...)
-	add("health", "Wait until it answers", "start")
-	add("route", "Point the URL at it", "health")
-	add("drain", "Remove the previous version", "route")
-	return steps
+	if plan.Build.Value != "" {
+		list.add("build", "Build", ready...)
+		made = []string{"build"}
+	}
+	list.add("sandbox", "Create the sandbox", made...)
+	list.serve(len(databases) > 0)
+	return list
+}
+
+// releaseSteps is the list of playbooks that run a release that is there already.
+func releaseSteps(databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {
+	var list steps
+	if len(databases) > 0 {
+		list.addDatabases(databases, title)
+	}
+	list.add("sandbox", "Create the sandbox")
+	list.serve(len(databases) > 0)
+	return list
+}
+
+func (s *steps) addDatabases(databases []store.SealedDatabase, title func(appliance string) string) {
+	names := make([]string, len(databases))
+	for i, d := range databases {
+		names[i] = title(d.Appliance)
+	}
+	s.add("database", "Provision "+strings.Join(names, ", "))
+}
+
+// serve adds what comes once the sandbox is there.
+func (s *steps) serve(database bool) {
+	ready := []string{"sandbox"}
+	if database {
+		ready = append(ready, "database")
+	}
+	s.add("start", "Start the app", ready...)
+	s.add("health", "Wait until it answers", "start")
+	s.add("route", "Point the URL at it", "health")
+	s.add("drain", "Remove the previous version", "route")
+}
+
+// serveActions are the steps that serve adds, and those before.
+func serveActions() map[string]action {
+	return map[string]action{
+		"database": {do: provisionDatabases},
+		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox},
+		"start":    {do: startApp},
+		"health":   {do: awaitHealth},
+		"route":    {do: moveRoute, undo: restoreRoute},
+		"drain":    {do: drainPrevious, always: true},
+	}
 }
 
 func deployPlaybook() playbook {
-	return playbook{
-		secrets: true,
-		steps: map[string]action{
-			"database": {do: provisionDatabases},
-			"sandbox":  {do: createAppSandbox, undo: removeAppSandbox},
-			"upload":   {do: uploadBundle},
-			"install":  {do: install},
-			"build":    {do: build},
-			"start":    {do: startApp},
-			"health":   {do: awaitHealth},
-			"route":    {do: moveRoute, undo: restoreRoute},
-			"drain":    {do: drainPrevious, final: true},
-		},
-		succeed: deploymentRuns,
-		fail:    deploymentFails,
-	}
+	actions := serveActions()
+	actions["install"] = action{do: install, undo: removeBuilders}
+	actions["build"] = action{do: build, undo: removeBuilders}
+	return playbook{secrets: true, steps: actions, succeed: nothing, fail: deploymentFails}
 }
 
-// deploymentRuns makes the deployment the one that runs, and the former one stopped.
-func deploymentRuns(ctx context.Context, x *execution, s *store.Store) error {
-	siblings, err := s.ProjectDeployments(ctx, x.project.UserID, x.project.ID, 100, 0)
-	if err != nil {
-		return err
-	}
-	for _, d := range siblings {
-		if d.ID != x.deployment.ID && d.Status == coderunner.Running {
-			if err := s.SetDeploymentStatus(ctx, d.ID, coderunner.Stopped); err != nil {
-				return err
-			}
-		}
-	}
-	return s.SetDeploymentStatus(ctx, x.deployment.ID, coderunner.Running)
+func rollbackPlaybook() playbook {
+	return playbook{secrets: true, steps: serveActions(), succeed: nothing, fail: deploymentFails}
 }
+
+// nothing: the step that made the version serve wrote that down already.
+func nothing(context.Context, *execution, *store.Store) error { return nil }
 
 func deploymentFails(ctx context.Context, x *execution, s *store.Store, state coderunner.RunState, f *coderunner.Failure) error {
 	status := coderunner.Failed
@@ -92,11 +112,17 @@ func deploymentFails(ctx context.Context, x *execution, s *store.Store, state co
 	if err := s.SetDeploymentSandbox(ctx, x.deployment.ID, ""); err != nil {
 		return err
 	}
+	if err := s.SetRelease(ctx, x.deployment.ID, nil); err != nil {
+		return err
+	}
 	return s.SetDeploymentStatus(ctx, x.deployment.ID, status)
 }
 
 // become moves the deployment's status forward; a step done twice does not move it back.
 func (st *step) become(ctx context.Context, status coderunner.DeploymentStatus) error {
+	if st.deployment.ReleasedAt != nil { // a restart or a start of a version that has served
+		return nil
+	}
 	return st.guarded(ctx, func(s *store.Store) error {
 		d, err := s.DeploymentByID(ctx, st.deployment.ID)
 		if err != nil {
@@ -111,7 +137,7 @@ func (st *step) become(ctx context.Context, status coderunner.DeploymentStatus) 
 
 // Names of what a run makes derive from what it is for, so that doing it twice makes one thing.
 
-func appSandbox(deploymentID string) string    { return "app-" + deploymentID }
+func appSandbox(runID string) string           { return "app-" + runID }
 func databaseSandbox(databaseID string) string { return "db-" + databaseID }
 func projectNetwork(projectID string) string   { return "net-" + projectID }
 
@@ -133,7 +159,8 @@ func appDir(plan coderunner.Plan) string {
 	return "/app/" + plan.Root
 }
 
-func (st *step) appSandbox() string { return appSandbox(st.deployment.ID) }
+// appSandbox is the sandbox that the run makes.
+func (x *execution) appSandbox() string { return appSandbox(x.run.ID) }
 
 func countNoun(n int, noun string) string {
 	if n == 1 {

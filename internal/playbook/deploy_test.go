@@ -258,7 +258,7 @@ func TestSecondDeployDropsNoRequest(t *testing.T) {
 		t.Errorf("%d requests failed while the version was changed", n)
 	}
 	infos, err := p.provider.List(t.Context(), nil)
-	if err != nil || len(infos) != 1 || infos[0].Name != appSandbox(second.DeploymentID) {
+	if err != nil || len(infos) != 1 || infos[0].Name != appSandbox(second.ID) {
 		t.Errorf("after the second deploy there are %+v (%v)", infos, err)
 	}
 	d, err := p.store.DeploymentByID(t.Context(), first.DeploymentID)
@@ -293,7 +293,7 @@ func TestSecretsThatDoNotOpenStopTheDeploy(t *testing.T) {
 	t.Parallel()
 	p := startPlatform(t)
 	s := p.upload(t, "sealed", answer)
-	p.engine.variables = func(context.Context, string) (map[string]string, error) {
+	p.engine.variables = func(context.Context, string) ([]coderunner.Variable, error) {
 		return nil, coderunner.Errorf(coderunner.Internal, "the value does not open")
 	}
 	_, run := p.deploy(t, s)

@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -19,8 +20,9 @@ func destroySteps() []coderunner.Step {
 		{Name: "databases", Title: "Remove the databases", After: []string{"apps"}},
 		{Name: "volumes", Title: "Delete the data", After: []string{"databases"}},
 		{Name: "network", Title: "Remove the network", After: []string{"databases"}},
+		{Name: "snapshots", Title: "Delete what was built", After: []string{"apps"}},
 		{Name: "bundles", Title: "Delete the uploaded code", After: []string{"apps"}},
-		{Name: "verify", Title: "Check that nothing is left", After: []string{"volumes", "network", "bundles"}},
+		{Name: "verify", Title: "Check that nothing is left", After: []string{"volumes", "network", "snapshots", "bundles"}},
 	}
 }
 
@@ -32,6 +34,7 @@ func destroyPlaybook() playbook {
 			"databases": {do: removeDatabases},
 			"volumes":   {do: removeVolumes},
 			"network":   {do: removeNetwork},
+			"snapshots": {do: removeSnapshots},
 			"bundles":   {do: removeBundles},
 			"verify":    {do: verifyNothingLeft},
 		},
@@ -129,6 +132,31 @@ func removeNetwork(ctx context.Context, st *step) error {
 	return nil
 }
 
+// removeSnapshots removes the newest first: those before may be what they are made from.
+func removeSnapshots(ctx context.Context, st *step) error {
+	kept, err := st.e.snapshots.ListSnapshots(ctx, st.ours())
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(kept, func(a, b sandbox.Snapshot) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	for _, s := range kept {
+		if err := st.e.snapshots.RemoveSnapshot(ctx, s.Name); err != nil {
+			return err
+		}
+	}
+	records, err := st.e.store.ProjectSnapshots(ctx, st.project.ID)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if err := st.guarded(ctx, func(s *store.Store) error { return s.ForgetSnapshot(ctx, r.Name) }); err != nil {
+			return err
+		}
+	}
+	st.say("Deleted %s.", countNoun(len(kept), "snapshot"))
+	return nil
+}
+
 // bundlesLeft keeps which blobs a project had, before their rows go.
 type bundlesLeft struct {
 	Hashes []string `json:"hashes"`
@@ -193,14 +221,12 @@ func verifyNothingLeft(ctx context.Context, st *step) error {
 			left = append(left, "network "+n)
 		}
 	}
-	if snapshotter, ok := st.e.provider.(sandbox.Snapshotter); ok {
-		snapshots, err := snapshotter.ListSnapshots(ctx, st.ours())
-		if err != nil {
-			return err
-		}
-		for _, s := range snapshots {
-			left = append(left, "snapshot "+s.Name)
-		}
+	snapshots, err := st.e.snapshots.ListSnapshots(ctx, st.ours())
+	if err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		left = append(left, "snapshot "+s.Name)
 	}
 	if len(left) > 0 {
 		return coderunner.Errorf(coderunner.Unavailable, "Still there: %s.", strings.Join(left, ", "))

@@ -1,5 +1,5 @@
-// Package playbook is the brain: it runs playbooks (deploy, destroy) against a
-// sandbox provider.
+// Package playbook is the brain: it runs playbooks (deploy, redeploy, rollback,
+// restart, stop, start, destroy) against a sandbox provider.
 //
 // The rows of runs and steps are the truth. River rings the bell: a job says
 // "look at this run", and whoever wins the claim, a lease in the run's row with
@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,11 @@ import (
 type Config struct {
 	Lease         time.Duration // how long a silent owner keeps a run; 6 s
 	Sweep         time.Duration // how often runs without an owner are looked for; 2 s
-	Workers       int           // runs at once on this node; 8
+	Workers       int           // runs at once on this node; 64, for most of them wait
+	Builds        int           // installs and builds at once on this node; half of its processors, at least 1
+	Tidy          time.Duration // how often all that is kept is looked at; 10 min
+	SnapshotBytes int64         // what installed dependencies may take on disk together; 10 GiB
+	KeepReleases  int           // how many deployments of a project can be rolled back to; 10
 	HealthTimeout time.Duration // how long an app may take to answer; 60 s
 	RetryFor      time.Duration // how long a step of ours is retried; 90 s
 	Reconcile     time.Duration // how often the provider is compared with what we believe; 10 s
@@ -61,13 +66,17 @@ type Edge struct {
 }
 
 // Variables answers a project's environment variables, decrypted.
-type Variables func(ctx context.Context, projectID string) (map[string]string, error)
+type Variables func(ctx context.Context, projectID string) ([]coderunner.Variable, error)
 
 // Engine runs playbooks. Its methods are safe for concurrent use.
 type Engine struct {
 	cfg       Config
 	store     *store.Store
 	provider  sandbox.Provider
+	snapshots sandbox.Snapshotter
+	slots     *slots
+	untidy    chan string   // projects whose run has ended
+	nudged    chan struct{} // has one element when the provider should be looked at now
 	catalogue *appliance.Catalogue
 	bundles   *bundle.Store
 	keys      *secret.KeyRing
@@ -88,14 +97,21 @@ type Engine struct {
 func New(cfg Config, st *store.Store, provider sandbox.Provider, catalogue *appliance.Catalogue, bundles *bundle.Store, keys *secret.KeyRing, variables Variables, hub *runlog.Hub, edge Edge, log *slog.Logger) *Engine {
 	cfg.Lease = orDefault(cfg.Lease, 6*time.Second)
 	cfg.Sweep = orDefault(cfg.Sweep, 2*time.Second)
-	cfg.Workers = orDefault(cfg.Workers, 8)
+	cfg.Workers = orDefault(cfg.Workers, 64)
+	cfg.Builds = orDefault(cfg.Builds, max(1, runtime.NumCPU()/2))
+	cfg.Tidy = orDefault(cfg.Tidy, 10*time.Minute)
+	cfg.SnapshotBytes = orDefault(cfg.SnapshotBytes, 10<<30)
+	cfg.KeepReleases = orDefault(cfg.KeepReleases, 10)
 	cfg.HealthTimeout = orDefault(cfg.HealthTimeout, time.Minute)
 	cfg.RetryFor = orDefault(cfg.RetryFor, 90*time.Second)
 	cfg.Reconcile = orDefault(cfg.Reconcile, 10*time.Second)
 	host, _ := os.Hostname()
 	e := &Engine{cfg: cfg, store: st, provider: provider, catalogue: catalogue, bundles: bundles, keys: keys, variables: variables, hub: hub, edge: edge, log: log,
 		owner: fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())}
-	e.playbooks = map[string]playbook{DeployPlaybook: deployPlaybook(), DestroyPlaybook: destroyPlaybook()}
+	e.slots, e.nudged, e.untidy = newSlots(cfg.Builds), make(chan struct{}, 1), make(chan string, 64)
+	e.snapshots, _ = provider.(sandbox.Snapshotter)
+	e.playbooks = map[string]playbook{DeployPlaybook: deployPlaybook(), RedeployPlaybook: deployPlaybook(), RollbackPlaybook: rollbackPlaybook(),
+		RestartPlaybook: restartPlaybook(), StartPlaybook: restartPlaybook(), StopPlaybook: stopPlaybook(), DestroyPlaybook: destroyPlaybook()}
 	return e
 }
 
@@ -159,7 +175,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := queue.Start(ctx); err != nil {
 		return fmt.Errorf("starting the queue: %w", err)
 	}
-	for _, work := range []func(context.Context){e.sweep, e.reconcile} {
+	for _, work := range []func(context.Context){e.sweep, e.reconcile, e.keepTidy} {
 		e.busy.Add(1)
 		go func() {
 			defer e.busy.Done()

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -29,8 +31,11 @@ type playbook struct {
 type action struct {
 	do   func(ctx context.Context, st *step) error
 	undo func(ctx context.Context, st *step) error // nil: nothing to undo
-	// final steps are not stopped by a cancel once begun: what they do serves already.
+	// final steps are not stopped by a cancel once begun.
 	final bool
+	// always steps are begun even after a cancel once those before them are done, and
+	// not stopped by one: what the run is for has happened already.
+	always bool
 }
 
 // execution is one owner's turn at a run.
@@ -40,7 +45,10 @@ type execution struct {
 	run        coderunner.Run
 	project    coderunner.Project
 	deployment coderunner.Deployment // zero for destroy
-	variables  map[string]string     // the project's, decrypted
+	variables  []coderunner.Variable // those that the run works with, decrypted
+	owned      context.Context       // ends when the right to write about the run does
+	work       context.Context       // ends before, when the run is cancelled
+	background sync.WaitGroup        // of what later began
 	steps      []*step
 	log        *runlog.Writer
 	redact     *runlog.Redactor
@@ -90,6 +98,22 @@ func (st *step) save(ctx context.Context, s *store.Store, v any) error {
 	return s.SaveStepOutput(ctx, st.lease, st.Name, b)
 }
 
+// has reports whether the run has a step.
+func (x *execution) has(name string) bool {
+	return slices.ContainsFunc(x.steps, func(st *step) bool { return st.Name == name })
+}
+
+// later does what nobody waits for but the run's end. What goes wrong there is
+// left to the reconciler.
+func (st *step) later(do func(context.Context) error) {
+	ctx := st.owned
+	st.background.Go(func() {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			st.e.log.Warn("cleaning up beside a run", "run", st.run.ID, "step", st.Name, "err", err)
+		}
+	})
+}
+
 // guarded writes under the lease.
 func (x *execution) guarded(ctx context.Context, fn func(*store.Store) error) error {
 	return x.e.store.Guarded(ctx, x.lease, fn)
@@ -108,13 +132,18 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	defer disown(nil)
 	work, stop := context.WithCancelCause(owned)
 	defer stop(nil)
+	x.owned, x.work = owned, work
+	defer x.background.Wait()
 	go x.keepLease(owned, disown, stop)
 
 	if err := x.load(owned, disown); err != nil {
 		return x.abandon(owned, err)
 	}
-	if run.State == coderunner.RunCancelling {
+	if run.State == coderunner.RunCancelling && !x.released() {
 		stop(errCancelled)
+	}
+	if run.Epoch == 1 {
+		x.tellReplaced(owned)
 	}
 	failure := x.unknownStep()
 	if failure == nil {
@@ -147,10 +176,8 @@ func (x *execution) load(ctx context.Context, disown context.CancelCauseFunc) (e
 	if x.project, err = x.e.store.ProjectByID(ctx, x.run.ProjectID); err != nil {
 		return err
 	}
-	if x.run.DeploymentID != "" {
-		if x.deployment, err = x.e.store.DeploymentByID(ctx, x.run.DeploymentID); err != nil {
-			return err
-		}
+	if err := x.aim(ctx); err != nil {
+		return err
 	}
 	rows, err := x.e.store.Steps(ctx, x.run.ID)
 	if err != nil {
@@ -160,6 +187,24 @@ func (x *execution) load(ctx context.Context, disown context.CancelCauseFunc) (e
 		x.steps = append(x.steps, &step{execution: x, Step: row, action: x.e.playbooks[x.run.Playbook].steps[row.Name]})
 	}
 	x.log, err = runlog.NewWriter(ctx, x.e.store, x.lease, x.redact, func(err error) { disown(err) })
+	return err
+}
+
+// aim finds the run's deployment. A restart, start or stop is about the current
+// one, which may be another than when it was asked for.
+func (x *execution) aim(ctx context.Context) (err error) {
+	if x.run.DeploymentID == "" {
+		return nil
+	}
+	switch x.run.Playbook {
+	case RestartPlaybook, StartPlaybook, StopPlaybook:
+		if x.deployment, err = x.e.store.CurrentDeployment(ctx, x.project.UserID, x.project.ID); err != nil || x.deployment.ID == x.run.DeploymentID {
+			return err
+		}
+		x.run.DeploymentID = x.deployment.ID
+		return x.guarded(ctx, func(s *store.Store) error { return s.SetRunDeployment(ctx, x.run.ID, x.deployment.ID) })
+	}
+	x.deployment, err = x.e.store.DeploymentByID(ctx, x.run.DeploymentID)
 	return err
 }
 
@@ -179,7 +224,7 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	if !x.e.playbooks[x.run.Playbook].secrets {
 		return nil, nil
 	}
-	variables, err := x.e.variables(ctx, x.project.ID)
+	variables, err := x.workingVariables(ctx)
 	databases, listErr := x.e.store.ProjectDatabases(ctx, x.project.ID)
 	for _, d := range databases {
 		if d.Sealed == nil || err != nil {
@@ -193,15 +238,15 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	switch {
 	case listErr != nil:
 		return nil, listErr
-	case coderunner.KindOf(err) == coderunner.Unavailable || ctx.Err() != nil:
+	case coderunner.KindOf(err) == coderunner.Unavailable || errors.Is(err, store.ErrLeaseLost) || ctx.Err() != nil:
 		return nil, err
 	case err != nil:
 		return &coderunner.Failure{ID: "platform.decrypt", Blame: coderunner.Ours, Title: "The project's secrets could not be decrypted; nothing was touched.",
 			Detail: "The key ring in the data directory does not fit what is in the database.", Next: "Ask whoever runs this server to restore the key ring from its backup."}, nil
 	}
 	x.variables = variables
-	for _, value := range variables {
-		x.redact.Add(value)
+	for _, v := range variables {
+		x.redact.Add(v.Value)
 	}
 	return nil, nil
 }
@@ -285,8 +330,10 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 		x.log.Say("", "Done.")
 	case coderunner.RunFailed:
 		x.log.Say("", "Failed: %s %s", failure.Title, failure.Next)
+		x.tellServing(owned)
 	case coderunner.RunCancelled:
 		x.log.Say("", "Cancelled. Nothing of this run is left.")
+		x.tellServing(owned)
 	}
 	if err := x.log.Close(owned); err != nil {
 		return x.abandon(owned, err)
@@ -300,20 +347,47 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 		if err := s.FinishRun(last, x.lease, state, failure); err != nil {
 			return err
 		}
+		var err error
 		if state == coderunner.RunSucceeded {
-			return book.succeed(last, x, s)
+			err = book.succeed(last, x, s)
+		} else {
+			err = book.fail(last, x, s, state, failure)
 		}
-		return book.fail(last, x, s, state, failure)
+		if err != nil {
+			return err
+		}
+		return x.e.ringWaiting(last, s, x.project.ID)
 	})
 	if err != nil {
 		return x.abandon(owned, err)
 	}
+	x.e.tidy(x.project.ID)
 	x.e.log.Info("run ended", "run", x.run.ID, "playbook", x.run.Playbook, "project", x.project.ID, "state", state)
 	return nil
 }
 
+// tellReplaced says in the log whose place the run took while that waited.
+func (x *execution) tellReplaced(ctx context.Context) {
+	replaced, err := x.e.store.RunsReplacedBy(ctx, x.run.ID)
+	if err != nil {
+		return // said on the page as well
+	}
+	for _, r := range replaced {
+		x.log.Say("", "This %s was asked for while a %s waited, and took its place.", x.run.Playbook, r.Playbook)
+	}
+}
+
+// tellServing says in the log which version serves after a run that came to nothing.
+func (x *execution) tellServing(ctx context.Context) {
+	current, err := x.e.store.CurrentDeployment(ctx, x.project.UserID, x.project.ID)
+	if err == nil && current.PublicURL != "" {
+		x.log.Say("", "Version %d is still serving.", current.Number)
+	}
+}
+
 // undo reverses the begun steps, last first.
 func (x *execution) undo(ctx context.Context) error {
+	x.background.Wait()
 	var errs []error
 	for i := len(x.steps) - 1; i >= 0; i-- {
 		st := x.steps[i]

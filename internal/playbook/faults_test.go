@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -15,6 +16,7 @@ import (
 // away is a provider that cannot be reached for its first few calls of Create and Exec.
 type away struct {
 	sandbox.Provider
+	sandbox.Snapshotter
 	calls atomic.Int64
 }
 
@@ -93,18 +95,50 @@ func TestFullDiskBeginsNothing(t *testing.T) {
 	}
 }
 
-// TestSecondDeployIsRefused while the first is under way.
-func TestSecondDeployIsRefused(t *testing.T) {
+// TestNextRunWaits behind the one at work; of those that wait the newest is done.
+func TestNextRunWaits(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "twice", answer)
+	quick := s
+	s.plan.Install.Value = "sleep 1000"
+	_, run := p.deploy(t, s)
+	p.reached(t, run.ID, "install", coderunner.StepRunning)
+	older, replaced := p.deploy(t, quick)
+	_, newer := p.deploy(t, quick)
+	if replaced = p.ended(t, replaced.ID); replaced.State != coderunner.RunCancelled || replaced.ReplacedBy != newer.ID {
+		t.Errorf("the deploy that waited first is %+v", replaced)
+	}
+	if d, err := p.store.DeploymentByID(t.Context(), older.ID); err != nil || d.Status != coderunner.Stopped {
+		t.Errorf("its deployment is %s (%v)", d.Status, err)
+	}
+	begin := time.Now()
+	if _, err := p.engine.Cancel(t.Context(), s.user.ID, run.ID); err != nil {
+		t.Fatal(err)
+	}
+	if newer = p.ended(t, newer.ID); newer.State != coderunner.RunSucceeded {
+		t.Fatalf("the deploy that waited ended %s: %+v\n%s", newer.State, newer.Failure, p.logText(t, newer.ID))
+	}
+	if run = p.ended(t, run.ID); newer.StartedAt.Sub(*run.FinishedAt) > time.Second {
+		t.Errorf("the next run began %s after the cancelled one had ended", newer.StartedAt.Sub(*run.FinishedAt))
+	}
+	if run.FinishedAt.Sub(begin) > 5*time.Second {
+		t.Errorf("cancelling took %s", run.FinishedAt.Sub(begin))
+	}
+	if text := p.logText(t, newer.ID); !strings.Contains(text, "took its place") {
+		t.Errorf("its log does not say what it replaced:\n%s", text)
+	}
+}
+
+// TestDestroyCancelsTheRunAtWork and those that wait.
+func TestDestroyCancelsTheRunAtWork(t *testing.T) {
 	t.Parallel()
 	p := startPlatform(t)
 	s := p.upload(t, "twice", answer)
 	s.plan.Install.Value = "sleep 1000"
 	_, run := p.deploy(t, s)
 	p.reached(t, run.ID, "install", coderunner.StepRunning)
-	_, _, err := p.engine.Deploy(t.Context(), s.user.ID, DeployRequest{ProjectID: s.project.ID, BundleID: s.bundle.ID, Plan: s.plan})
-	if coderunner.KindOf(err) != coderunner.Conflict || coderunner.Sentence(err) == "" {
-		t.Errorf("a second deploy answers %v", err)
-	}
+	_, waiting := p.deploy(t, s)
 	// Destroying does not wait for it.
 	destroy, err := p.engine.Destroy(t.Context(), s.user.ID, s.project.ID, "twice")
 	if err != nil {
@@ -118,6 +152,9 @@ func TestSecondDeployIsRefused(t *testing.T) {
 	}
 	if run = p.ended(t, run.ID); run.State != coderunner.RunCancelled {
 		t.Errorf("the deploy ended %s", run.State)
+	}
+	if waiting = p.ended(t, waiting.ID); waiting.State != coderunner.RunCancelled {
+		t.Errorf("the deploy that waited ended %s", waiting.State)
 	}
 	p.nothingLeft(t)
 }

@@ -68,7 +68,7 @@ func child(order []string) error {
 // once, with nothing orphaned.
 func TestKilledInAnyStep(t *testing.T) {
 	t.Parallel()
-	for _, step := range []string{"database", "sandbox", "upload", "install", "build", "start", "health", "route", "drain"} {
+	for _, step := range []string{"database", "install", "build", "sandbox", "start", "health", "route", "drain"} {
 		for _, moment := range []string{"before", "after"} {
 			t.Run(step+"/"+moment, func(t *testing.T) {
 				t.Parallel()

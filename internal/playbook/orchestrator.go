@@ -17,16 +17,14 @@ type DeployRequest struct {
 }
 
 // Deploy records a deployment, its run and its steps, and rings the queue, in
-// one transaction. Conflict while another run of the project is open.
+// one transaction. While another run of the project is at work it waits, in the
+// place of one that waited before.
 func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (coderunner.Deployment, coderunner.Run, error) {
 	var deployment coderunner.Deployment
 	var run coderunner.Run
-	project, err := e.store.Project(ctx, userID, req.ProjectID)
+	project, err := e.liveProject(ctx, userID, req.ProjectID)
 	if err != nil {
 		return deployment, run, err
-	}
-	if project.DestroyedAt != nil {
-		return deployment, run, coderunner.Errorf(coderunner.Conflict, "This project was destroyed. Drop the folder again to make a new one.")
 	}
 	bundle, err := e.store.Bundle(ctx, userID, req.BundleID)
 	if err != nil {
@@ -38,17 +36,35 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 	if err := e.checkPlan(req); err != nil {
 		return deployment, run, err
 	}
+	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: bundle.ID, Plan: req.Plan, Origin: coderunner.FromUpload}, req.Databases)
+}
+
+// deploy begins to bring a new deployment online.
+func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store.NewDeployment, newDatabases []string) (deployment coderunner.Deployment, run coderunner.Run, err error) {
 	if err := e.refuseWhenFull(); err != nil {
 		return deployment, run, err
 	}
+	_, err = e.store.CurrentDeployment(ctx, project.UserID, project.ID)
+	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		return deployment, run, err
+	}
+	book := RedeployPlaybook
+	switch {
+	case n.Origin == coderunner.FromRollback:
+		book = RollbackPlaybook
+	case err != nil:
+		book = DeployPlaybook
+	}
 	err = e.store.InTx(ctx, func(s *store.Store) error {
-		if err := s.SetProjectPlan(ctx, project.ID, req.Plan); err != nil {
+		if n.Origin != coderunner.FromRollback {
+			if err := s.SetProjectPlan(ctx, project.ID, n.Plan); err != nil {
+				return err
+			}
+		}
+		if deployment, err = s.CreateDeployment(ctx, n); err != nil {
 			return err
 		}
-		if deployment, err = s.CreateDeployment(ctx, project.ID, bundle.ID, req.Plan); err != nil {
-			return err
-		}
-		for _, name := range req.Databases {
+		for _, name := range newDatabases {
 			if _, err := s.EnsureDatabase(ctx, newDatabase(project.ID, name)); err != nil {
 				return err
 			}
@@ -57,15 +73,76 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 		if err != nil {
 			return err
 		}
-		if run, err = s.CreateRun(ctx, project.ID, deployment.ID, DeployPlaybook, deploySteps(req.Plan, databases, e.title)); err != nil {
-			return err
+		list := deploySteps(n.Plan, databases, e.title)
+		if n.Origin == coderunner.FromRollback {
+			list = releaseSteps(databases, e.title)
 		}
-		if err := s.Audit(ctx, store.AuditEvent{UserID: userID, ProjectID: project.ID, Action: "deployment.create", Detail: map[string]string{"deployment": deployment.ID}}); err != nil {
-			return err
-		}
-		return e.ring(ctx, s, run.ID)
+		run, err = e.begin(ctx, s, project, "deployment.create", store.NewRun{ProjectID: project.ID, DeploymentID: deployment.ID, Playbook: book, Steps: list})
+		return err
 	})
 	return deployment, run, err
+}
+
+// begin creates a run and rings for it, in s's transaction. A run that waited is
+// replaced by it, except a destroy: after that nothing else is begun.
+func (e *Engine) begin(ctx context.Context, s *store.Store, project coderunner.Project, action string, n store.NewRun) (coderunner.Run, error) {
+	run, replaced, err := s.CreateRun(ctx, n)
+	if err != nil {
+		return run, err
+	}
+	open, err := s.OpenRuns(ctx, project.ID)
+	if err != nil {
+		return run, err
+	}
+	for _, r := range open {
+		if r.ID != run.ID && r.Playbook == DestroyPlaybook {
+			return run, beingDestroyed(project)
+		}
+	}
+	if replaced != nil {
+		if replaced.Playbook == DestroyPlaybook && run.Playbook != DestroyPlaybook {
+			return run, beingDestroyed(project)
+		}
+		if err := leaveWaiting(ctx, s, *replaced); err != nil {
+			return run, err
+		}
+	}
+	detail := map[string]string{"run": run.ID, "playbook": run.Playbook}
+	if run.DeploymentID != "" {
+		detail["deployment"] = run.DeploymentID
+	}
+	if err := s.Audit(ctx, store.AuditEvent{UserID: project.UserID, ProjectID: project.ID, Action: action, Detail: detail}); err != nil {
+		return run, err
+	}
+	return run, e.ring(ctx, s, run.ID)
+}
+
+func beingDestroyed(project coderunner.Project) error {
+	return coderunner.Errorf(coderunner.Conflict, "The project %s is being destroyed. Nothing else can be done with it any more.", project.Name)
+}
+
+// leaveWaiting writes down what it means for a deployment that its run never began.
+func leaveWaiting(ctx context.Context, s *store.Store, run coderunner.Run) error {
+	if run.DeploymentID == "" {
+		return nil
+	}
+	d, err := s.DeploymentByID(ctx, run.DeploymentID)
+	if err != nil || d.ReleasedAt != nil {
+		return err
+	}
+	if err := s.SetRelease(ctx, d.ID, nil); err != nil {
+		return err
+	}
+	return s.SetDeploymentStatus(ctx, d.ID, coderunner.Stopped)
+}
+
+// liveProject is a user's project that has not been destroyed.
+func (e *Engine) liveProject(ctx context.Context, userID, id string) (coderunner.Project, error) {
+	project, err := e.store.Project(ctx, userID, id)
+	if err == nil && project.DestroyedAt != nil {
+		err = coderunner.Errorf(coderunner.Conflict, "This project was destroyed. Drop the folder again to make a new one.")
+	}
+	return project, err
 }
 
 // title is how people call an appliance.
@@ -119,13 +196,8 @@ func (e *Engine) Destroy(ctx context.Context, userID, projectID, confirm string)
 				return err
 			}
 		}
-		if run, err = s.CreateRun(ctx, project.ID, "", DestroyPlaybook, destroySteps()); err != nil {
-			return err
-		}
-		if err := s.Audit(ctx, store.AuditEvent{UserID: userID, ProjectID: project.ID, Action: "project.destroy", Detail: map[string]string{"name": project.Name}}); err != nil {
-			return err
-		}
-		return e.ring(ctx, s, run.ID)
+		run, err = e.begin(ctx, s, project, "project.destroy", store.NewRun{ProjectID: project.ID, Playbook: DestroyPlaybook, Steps: destroySteps()})
+		return err
 	})
 	return run, err
 }
@@ -159,8 +231,8 @@ func (e *Engine) cancel(ctx context.Context, s *store.Store, run coderunner.Run)
 	if err != nil {
 		return err
 	}
-	if after.State == coderunner.RunCancelled && after.DeploymentID != "" {
-		return s.SetDeploymentStatus(ctx, after.DeploymentID, coderunner.Stopped)
+	if after.State == coderunner.RunCancelled {
+		return leaveWaiting(ctx, s, after)
 	}
 	return nil
 }
@@ -173,6 +245,20 @@ func (e *Engine) ring(ctx context.Context, s *store.Store, runID string) error {
 	}
 	if _, err := queue.InsertTx(ctx, s.Tx(), runJob{RunID: runID}, nil); err != nil {
 		return coderunner.Wrap(err, coderunner.Unavailable, "The queue of the platform's database does not answer. Nothing was started; try again in a moment.")
+	}
+	return nil
+}
+
+// ringWaiting puts the project's next run on the queue, if one waits.
+func (e *Engine) ringWaiting(ctx context.Context, s *store.Store, projectID string) error {
+	open, err := s.OpenRuns(ctx, projectID)
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		if r.State == coderunner.RunQueued {
+			return e.ring(ctx, s, r.ID)
+		}
 	}
 	return nil
 }

@@ -87,6 +87,11 @@ func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) e
 		return err
 	}
 	st.redact.Add(connection.Password)
+	if d.StoppedAt != nil {
+		if err := st.guarded(ctx, func(s *store.Store) error { return s.SetDatabaseStopped(ctx, d.ID, false) }); err != nil {
+			return err
+		}
+	}
 	if err := st.bootDatabase(ctx, st.Name, def, d.Database); err != nil {
 		return err
 	}
@@ -128,7 +133,7 @@ func (x *execution) bootDatabase(ctx context.Context, step string, def appliance
 	}
 	x.log.Say(step, "Starting %s with its data on the volume %s.", def.Title, d.Volume)
 	spec := x.databaseSpec(t, def, d)
-	if err := x.create(ctx, coderunner.SandboxRecord{DatabaseID: d.ID, Appliance: def.Name}, spec); err != nil {
+	if err := x.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForDatabase, DatabaseID: d.ID, Appliance: def.Name}, spec); err != nil {
 		return err
 	}
 	err = startDatabase(ctx, x.e.provider, def, spec.Name)
@@ -140,18 +145,23 @@ func (x *execution) bootDatabase(ctx context.Context, step string, def appliance
 
 // showDatabase puts what a server that did not come up printed last into the log.
 func (x *execution) showDatabase(ctx context.Context, step, name string) {
-	var printed []byte
-	err := x.e.provider.Output(ctx, name, databaseProcess, 0, false, func(c sandbox.OutputChunk) error {
-		printed = append(printed, c.Data...)
-		printed = printed[max(0, len(printed)-4<<10):]
-		return nil
-	})
+	printed, err := tail(ctx, x.e.provider, name, databaseProcess, 4<<10)
 	if err != nil {
 		return // there is a better reason to tell already
 	}
 	out := x.log.Stream(step, coderunner.Stderr)
 	defer out.Close()
 	_, _ = out.Write(printed)
+}
+
+// tail is at most the last n bytes that a process has printed.
+func tail(ctx context.Context, provider sandbox.Provider, name, process string, n int) (printed []byte, err error) {
+	err = provider.Output(ctx, name, process, 0, false, func(c sandbox.OutputChunk) error {
+		printed = append(printed, c.Data...)
+		printed = printed[max(0, len(printed)-n):]
+		return nil
+	})
+	return printed, err
 }
 
 func (x *execution) databaseSpec(t sandbox.Template, def appliance.Definition, d coderunner.Database) sandbox.Spec {
@@ -263,33 +273,69 @@ func (e *Engine) openConnection(d store.SealedDatabase) (coderunner.Connection, 
 	return c, json.Unmarshal(plain, &c)
 }
 
-// createAppSandbox makes the sandbox that the deployment will live in.
+// createAppSandbox makes the sandbox that the deployment will live in from its release.
 func createAppSandbox(ctx context.Context, st *step) error {
 	if err := st.become(ctx, coderunner.Provisioning); err != nil {
 		return err
 	}
-	def, err := st.e.catalogue.Get(st.deployment.Plan.Runtime.Appliance)
-	if err != nil {
-		return err
+	release := st.deployment.Release
+	if release == nil {
+		if st.deployment.ReleasedAt != nil || st.run.Playbook == RollbackPlaybook {
+			return noRelease(st.deployment)
+		}
+		made, err := st.release()
+		if err != nil {
+			return err
+		}
+		release = &made
 	}
-	t, err := st.template(ctx, st.Name, def)
+	root, err := st.rootFrom(ctx, *release)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := st.create(ctx, coderunner.SandboxRecord{DeploymentID: st.deployment.ID, Appliance: def.Name}, st.appSpec(t)); err != nil {
+	err = st.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForApp, DeploymentID: st.deployment.ID, RunID: st.run.ID, Appliance: st.deployment.Plan.Runtime.Appliance},
+		st.appSpec(st.appSandbox(), root))
+	if coderunner.KindOf(err) == coderunner.NotFound && root.Snapshot != "" {
+		return noRelease(st.deployment)
+	}
+	if err != nil {
 		return err
 	}
-	st.say("Sandbox with %s made in %d ms.", def.Title, time.Since(begin).Milliseconds())
-	return st.guarded(ctx, func(s *store.Store) error { return s.SetDeploymentSandbox(ctx, st.deployment.ID, st.appSandbox()) })
+	what := "Sandbox"
+	if release.Code {
+		what = "Sandbox with the code"
+	}
+	st.say("%s made in %d ms.", what, time.Since(begin).Milliseconds())
+	return st.guarded(ctx, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) })
 }
 
-func (x *execution) appSpec(t sandbox.Template) sandbox.Spec {
-	return sandbox.Spec{Name: appSandbox(x.deployment.ID), Template: t.TemplateRef, Network: projectNetwork(x.project.ID), Hostname: x.project.Slug, Limits: x.e.cfg.AppLimits,
-		Labels: map[string]string{labelProject: x.project.ID, labelDeployment: x.deployment.ID}}
+// release says what comes of the steps before.
+func (st *step) release() (coderunner.Release, error) {
+	var from built
+	for _, name := range []string{"install", "build"} {
+		if st.has(name) {
+			if err := st.output(name, &from); err != nil {
+				return coderunner.Release{}, err
+			}
+		}
+	}
+	return coderunner.Release{Snapshot: from.Snapshot, Code: !from.Whole}, nil
 }
 
-// removeAppSandbox takes back what the deployment made. Its database stays: it is the project's.
+// noRelease is the end of a run whose version is not kept any more.
+func noRelease(d coderunner.Deployment) error {
+	return &coderunner.Failure{ID: "release.missing", Blame: coderunner.Ours, Title: fmt.Sprintf("What was built for deployment %d is not on this machine any more.", d.Number),
+		Detail: "A restart, a start and a rollback use the files that were kept when it was deployed.", Next: "Redeploy: it installs and builds the same code again."}
+}
+
+func (x *execution) appSpec(name string, root sandbox.Spec) sandbox.Spec {
+	root.Name, root.Network, root.Hostname, root.Limits = name, projectNetwork(x.project.ID), x.project.Slug, x.e.cfg.AppLimits
+	root.Labels = map[string]string{labelProject: x.project.ID, labelDeployment: x.deployment.ID}
+	return root
+}
+
+// removeAppSandbox takes back what the run made. The database stays: it is the project's.
 func removeAppSandbox(ctx context.Context, st *step) error { return st.remove(ctx, st.appSandbox()) }
 
 // remove destroys a sandbox and then forgets it.

@@ -8,34 +8,45 @@ import (
 )
 
 // reconcile compares, again and again until ctx ends, what we believe with what
-// the provider lists.
+// the provider lists: every Reconcile, when somebody nudges, and when a sandbox's
+// next try is due.
 func (e *Engine) reconcile(ctx context.Context) {
-	tick := time.NewTicker(e.cfg.Reconcile)
-	defer tick.Stop()
-	attempts := map[string]revival{}
+	well := map[string]time.Time{} // since when a sandbox that was started again has been seen running
 	for {
-		if err := e.reconcileOnce(ctx, attempts); err != nil && ctx.Err() == nil {
+		next, err := e.reconcileOnce(ctx, well)
+		if err != nil && ctx.Err() == nil {
 			e.log.Warn("comparing with the provider", "err", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-e.nudged:
+		case <-time.After(next):
 		}
 	}
 }
 
-// reconcileOnce observes every sandbox, removes those of ours that nobody
-// claims, and revives what should run. The provider is asked first: a row is
-// written before its sandbox is made, so a listed sandbox without a row has no owner.
-func (e *Engine) reconcileOnce(ctx context.Context, attempts map[string]revival) error {
+// Nudge has the provider looked at now: a process has ended.
+func (e *Engine) Nudge() {
+	select {
+	case e.nudged <- struct{}{}:
+	default: // it will be anyway
+	}
+}
+
+// reconcileOnce observes every sandbox, removes those of ours that nobody wants,
+// and revives what should run. It answers how long the next look can wait. The
+// provider is asked first: a row is written before its sandbox is made, so a
+// listed sandbox without a row has no owner.
+func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (next time.Duration, err error) {
+	next = e.cfg.Reconcile
 	infos, err := e.provider.List(ctx, nil)
 	if err != nil {
-		return err
+		return next, err
 	}
 	records, err := e.store.Sandboxes(ctx, e.provider.Name())
 	if err != nil {
-		return err
+		return next, err
 	}
 	listed := map[string]string{}
 	for _, i := range infos {
@@ -49,19 +60,47 @@ func (e *Engine) reconcileOnce(ctx context.Context, attempts map[string]revival)
 			state = "missing"
 		}
 		if err := e.store.ObserveSandbox(ctx, r.ID, state); err != nil {
-			return err
+			return next, err
 		}
-		if err := e.revive(ctx, r, attempts); err != nil && ctx.Err() == nil {
-			e.log.Warn("reviving a sandbox", "sandbox", r.ID, "err", err)
+		wait, err := e.mend(ctx, r, well)
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("mending a sandbox", "sandbox", r.ID, "err", err)
+		}
+		if wait > 0 {
+			next = min(next, wait)
 		}
 	}
 	for name := range listed {
 		if !claimed[name] {
 			e.log.Info("removing a sandbox that nobody claims", "sandbox", name)
 			if err := e.provider.Destroy(ctx, name); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
-				return err
+				return next, err
 			}
 		}
 	}
-	return nil
+	return next, nil
+}
+
+// mend does what one sandbox needs, and answers when it wants to be looked at
+// again, 0 for no time in particular. Projects with a run at work are the run's business.
+func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, well map[string]time.Time) (time.Duration, error) {
+	open, err := e.store.OpenRuns(ctx, r.ProjectID)
+	if err != nil {
+		return 0, err
+	}
+	for _, run := range open {
+		if run.State != coderunner.RunQueued {
+			return 0, nil
+		}
+	}
+	if r.UnwantedAt == nil && r.Purpose != coderunner.ForBuild {
+		return e.revive(ctx, r, well)
+	}
+	if err := e.provider.Stop(ctx, r.ID, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		return 0, err
+	}
+	if err := e.provider.Destroy(ctx, r.ID); err != nil {
+		return 0, err
+	}
+	return 0, e.store.ForgetSandbox(ctx, r.ID)
 }

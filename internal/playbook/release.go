@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,15 +11,17 @@ import (
 )
 
 const (
-	probeTime = 15 * time.Second // how long the URL may take to answer through the edge
-	drainTime = 30 * time.Second // how long requests of the previous version may take to end
-	stopGrace = 10 * time.Second // between SIGTERM and SIGKILL
+	probeTime     = 15 * time.Second // how long the URL may take to answer through the edge
+	drainTime     = 30 * time.Second // how long requests of the previous version may take to end
+	stopGrace     = 10 * time.Second // between SIGTERM and SIGKILL
+	databaseGrace = 30 * time.Second // the same for a database, which writes down what it holds
 )
 
 // previousRoute is what the URL pointed at before, for undoing.
 type previousRoute struct {
-	Known bool              `json:"known"`
-	Route *coderunner.Route `json:"route,omitempty"`
+	Known    bool              `json:"known"`
+	Released bool              `json:"released"` // the new version serves; there is no way back any more
+	Route    *coderunner.Route `json:"route,omitempty"`
 }
 
 // moveRoute points the project's host at the new sandbox and requests it through the edge.
@@ -52,7 +55,32 @@ func moveRoute(ctx context.Context, st *step) error {
 	if err := st.e.edge.Refresh(ctx); err != nil {
 		return err
 	}
-	return st.probe(ctx, host, url)
+	if err := st.probe(ctx, host, url); err != nil {
+		return err
+	}
+	return st.serves(ctx, before)
+}
+
+// serves writes down that the new version serves, and with which variables.
+func (st *step) serves(ctx context.Context, before previousRoute) error {
+	sealed, err := st.e.sealVariables(st.project.ID, deploymentVariables(st.deployment.ID), st.variables)
+	if err != nil {
+		return err
+	}
+	before.Released = true
+	return st.guarded(ctx, func(s *store.Store) error {
+		if err := s.Release(ctx, st.deployment, st.appSandbox(), sealed); err != nil {
+			return err
+		}
+		return st.save(ctx, s, before)
+	})
+}
+
+// released reports whether the run's version serves already: from then on it
+// succeeds, whatever comes.
+func (x *execution) released() bool {
+	var before previousRoute
+	return x.has("route") && x.output("route", &before) == nil && before.Released
 }
 
 // probe requests the URL as the world would, until the new sandbox answers.
@@ -91,7 +119,7 @@ func restoreRoute(ctx context.Context, st *step) error {
 	if err := st.output(st.Name, &before); err != nil {
 		return err
 	}
-	if !before.Known {
+	if !before.Known || before.Released {
 		return nil
 	}
 	_, url := st.e.cfg.PublicURL(st.project.Slug)
@@ -107,9 +135,9 @@ func restoreRoute(ctx context.Context, st *step) error {
 	return st.e.edge.Refresh(ctx)
 }
 
-// drainPrevious removes the sandboxes of the project's earlier deployments once
-// their requests have ended. The new version serves already: what cannot be
-// removed now is left to the reconciler.
+// drainPrevious removes the project's other app sandboxes once their requests have
+// ended. The new version serves already, so nothing here fails the run: what
+// cannot be removed now is left to the reconciler.
 func drainPrevious(ctx context.Context, st *step) error {
 	records, err := st.e.store.ProjectSandboxes(ctx, st.project.ID)
 	if err != nil {
@@ -117,19 +145,16 @@ func drainPrevious(ctx context.Context, st *step) error {
 	}
 	removed := 0
 	for _, r := range records {
-		if r.DeploymentID == "" || r.DeploymentID == st.deployment.ID {
+		if r.Purpose != coderunner.ForApp || r.ID == st.appSandbox() {
 			continue
 		}
-		drain, cancel := context.WithTimeout(ctx, drainTime)
-		if err := st.e.edge.Drain(drain, r.ID); err != nil && ctx.Err() == nil {
-			st.say("Some requests to the previous version were still open after %s; they are ended now.", drainTime)
-		}
-		cancel()
-		if err := st.e.provider.Stop(ctx, r.ID, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
-			return err
-		}
-		if err := st.remove(ctx, r.ID); err != nil {
-			return err
+		if err := st.retire(ctx, r.ID); err != nil {
+			if ctx.Err() != nil || errors.Is(err, store.ErrLeaseLost) {
+				return err
+			}
+			st.e.log.Warn("removing a sandbox that is not wanted any more", "sandbox", r.ID, "err", err)
+			st.say("The previous sandbox could not be removed now; it will be as soon as that is possible.")
+			continue
 		}
 		removed++
 	}
@@ -137,4 +162,22 @@ func drainPrevious(ctx context.Context, st *step) error {
 		st.say("Removed %s of the previous version.", countNoun(removed, "sandbox"))
 	}
 	return nil
+}
+
+// retire waits until nobody uses a sandbox any more, for drainTime at most and
+// not once the run is cancelled, and removes it.
+func (st *step) retire(ctx context.Context, name string) error {
+	if err := st.guarded(ctx, func(s *store.Store) error { return s.AbandonSandbox(ctx, name) }); err != nil {
+		return err
+	}
+	drain, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	defer context.AfterFunc(st.work, cancel)()
+	if err := st.e.edge.Drain(drain, name); err != nil && ctx.Err() == nil {
+		st.say("Some requests to the previous version were still open; they are ended now.")
+	}
+	if err := st.e.provider.Stop(ctx, name, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		return err
+	}
+	return st.remove(ctx, name)
 }

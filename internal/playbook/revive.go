@@ -3,128 +3,160 @@ package playbook
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/diagnosis"
+	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/store"
 )
 
-// maxRevivals is how often in a row a dead app is started again before it is shown as failed.
-const maxRevivals = 10
-
-// revival counts the tries to bring one sandbox back.
-type revival struct {
-	tries int
-	next  time.Time
-	well  time.Time // when it was last seen running
-}
+const (
+	// maxRevivals is how often in a row a dead app is started again before it is shown as crashed.
+	maxRevivals = 10
+	// wellAfter is how long an app has to run for its earlier ends to be forgotten.
+	wellAfter = time.Minute
+)
 
 // revive brings back a sandbox that should run and does not: after a reboot of
-// the machine, a crash of the app, a kill. Projects with an open run are the run's business.
-func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, attempts map[string]revival) error {
+// the machine, a crash of the app, a kill.
+func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, well map[string]time.Time) (time.Duration, error) {
 	x, wanted, err := e.wanted(ctx, r)
 	if err != nil || !wanted {
-		delete(attempts, r.ID)
-		return err
+		return 0, err
 	}
 	process := appProcess
-	if r.DatabaseID != "" {
+	if r.Purpose == coderunner.ForDatabase {
 		process = databaseProcess
 	}
 	status, err := e.provider.Process(ctx, r.ID, process)
 	if err == nil && status.Running {
-		if a, tried := attempts[r.ID]; tried {
-			if a.well.IsZero() {
-				a.well = time.Now()
-			}
-			attempts[r.ID] = a
-			if time.Since(a.well) > time.Minute {
-				delete(attempts, r.ID)
-			}
-		}
-		return nil
+		return 0, e.seenWell(ctx, r, well)
 	}
 	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
-		return err
+		return 0, err
 	}
-	a := attempts[r.ID]
-	if time.Now().Before(a.next) {
+	delete(well, r.ID)
+	if r.RestartAt != nil && time.Now().Before(*r.RestartAt) {
+		return time.Until(*r.RestartAt), nil
+	}
+	if r.Restarts >= maxRevivals && r.Purpose == coderunner.ForApp {
+		return 0, e.giveUp(ctx, x, r, status)
+	}
+	var last *coderunner.LastExit
+	if err == nil && !status.EndedAt.IsZero() {
+		last = &coderunner.LastExit{Code: status.Exit.Code, Signal: status.Exit.Signal, OOMKilled: status.Exit.OOMKilled, At: status.EndedAt}
+	}
+	wait := min(time.Second<<(r.Restarts+1), time.Minute)
+	if err := e.store.CountRestart(ctx, r.ID, wait, last); err != nil {
+		return 0, err
+	}
+	e.log.Info("starting a sandbox again", "sandbox", r.ID, "try", r.Restarts+1)
+	if r.Purpose == coderunner.ForDatabase {
+		return wait, e.reviveDatabase(ctx, x, r)
+	}
+	return wait, e.reviveApp(ctx, x, r)
+}
+
+// seenWell forgets the earlier ends of a process that has run for a while.
+func (e *Engine) seenWell(ctx context.Context, r coderunner.SandboxRecord, well map[string]time.Time) error {
+	if r.Restarts == 0 {
 		return nil
 	}
-	if a.tries >= maxRevivals && r.DatabaseID == "" {
-		delete(attempts, r.ID)
-		return e.giveUp(ctx, x.deployment, status)
+	if since, seen := well[r.ID]; !seen {
+		well[r.ID] = time.Now()
+	} else if time.Since(since) > wellAfter {
+		delete(well, r.ID)
+		return e.store.ForgetRestarts(ctx, r.ID)
 	}
-	a.tries, a.well = a.tries+1, time.Time{}
-	a.next = time.Now().Add(min(time.Second<<a.tries, time.Minute))
-	attempts[r.ID] = a
-	e.log.Info("starting a sandbox again", "sandbox", r.ID, "try", a.tries)
-	if r.DatabaseID != "" {
-		return e.reviveDatabase(ctx, x, r)
-	}
-	return e.reviveApp(ctx, x)
+	return nil
 }
 
 // wanted reads what a sandbox is for, and whether it should run now.
-func (e *Engine) wanted(ctx context.Context, r coderunner.SandboxRecord) (*execution, bool, error) {
-	open, err := e.store.OpenRuns(ctx, r.ProjectID)
-	if err != nil || len(open) > 0 {
-		return nil, false, err
-	}
-	x := &execution{e: e}
+func (e *Engine) wanted(ctx context.Context, r coderunner.SandboxRecord) (x *execution, wanted bool, err error) {
+	x = &execution{e: e, log: nil}
 	if x.project, err = e.store.ProjectByID(ctx, r.ProjectID); err != nil || x.project.DestroyedAt != nil {
-		return nil, false, err
+		return x, false, err
 	}
-	if r.DatabaseID != "" {
-		return x, true, nil
+	if r.Purpose == coderunner.ForDatabase {
+		databases, err := e.store.ProjectDatabases(ctx, r.ProjectID)
+		for _, d := range databases {
+			if d.ID == r.DatabaseID {
+				return x, d.StoppedAt == nil, nil
+			}
+		}
+		return x, false, err
 	}
 	if x.deployment, err = e.store.DeploymentByID(ctx, r.DeploymentID); err != nil {
-		return nil, false, err
+		return x, false, err
 	}
-	return x, x.deployment.Status == coderunner.Running, nil
+	return x, x.deployment.Status == coderunner.Running && x.deployment.AppSandboxID == r.ID, nil
 }
 
-func (e *Engine) reviveApp(ctx context.Context, x *execution) error {
-	def, err := e.catalogue.Get(x.deployment.Plan.Runtime.Appliance)
-	if err != nil {
+// reviveApp starts the app as it ran last: from its own sandbox, or from its
+// release if that is gone, with the variables that it had.
+func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.SandboxRecord) (err error) {
+	if x.variables, err = e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID); err != nil {
 		return err
 	}
-	if x.variables, err = e.variables(ctx, x.project.ID); err != nil {
-		return err
-	}
-	if err := e.boot(ctx, x.appSpec(def.Template())); err != nil {
+	if err := e.bootApp(ctx, x, r); err != nil {
 		return err
 	}
 	env, err := x.appEnv(ctx)
 	if err != nil {
 		return err
 	}
-	name := appSandbox(x.deployment.ID)
-	if err := e.provider.Start(ctx, name, appProcess, appCommand(x.deployment.Plan, env)); err != nil {
+	if err := e.provider.Start(ctx, r.ID, appProcess, appCommand(x.deployment.Plan, env)); err != nil {
 		return err
 	}
-	address, err := e.provider.Address(ctx, name, x.deployment.Plan.Port)
+	address, err := e.provider.Address(ctx, r.ID, x.deployment.Plan.Port)
 	if err != nil {
 		return err
 	}
 	host, url := e.cfg.PublicURL(x.project.Slug)
-	if err := e.store.MoveRoute(ctx, coderunner.Route{Host: host, ProjectID: x.project.ID, DeploymentID: x.deployment.ID, SandboxID: name, Target: address.Proxy}, url); err != nil {
+	if err := e.store.MoveRoute(ctx, coderunner.Route{Host: host, ProjectID: x.project.ID, DeploymentID: x.deployment.ID, SandboxID: r.ID, Target: address.Proxy}, url); err != nil {
 		return err
 	}
 	return e.edge.Refresh(ctx)
 }
 
+func (e *Engine) bootApp(ctx context.Context, x *execution, r coderunner.SandboxRecord) error {
+	var root sandbox.Spec
+	switch {
+	case x.deployment.Release != nil && x.deployment.Release.Snapshot != "":
+		root.Snapshot = x.deployment.Release.Snapshot
+	default:
+		def, err := e.catalogue.Get(x.deployment.Plan.Runtime.Appliance)
+		if err != nil {
+			return err
+		}
+		root.Template = def.Template().TemplateRef
+	}
+	if x.deployment.Release != nil && x.deployment.Release.Code {
+		root.Files = x.code()
+	}
+	return e.boot(ctx, x.appSpec(r.ID, root))
+}
+
 // boot makes a sandbox's machine run. One that is there keeps the template that it
-// was made from, also when the catalogue has a newer one.
+// was made from, also when the catalogue has a newer one. One that was made with
+// other limits than are set now is made anew.
 func (e *Engine) boot(ctx context.Context, spec sandbox.Spec) error {
 	info, err := e.provider.Get(ctx, spec.Name)
-	if err == nil {
+	if err == nil && spec.Snapshot == "" {
 		spec.Template = info.Template
-	} else if coderunner.KindOf(err) != coderunner.NotFound {
+	} else if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return err
 	}
 	_, err = e.provider.Create(ctx, spec)
+	if coderunner.KindOf(err) == coderunner.Conflict {
+		if err := e.provider.Destroy(ctx, spec.Name); err != nil {
+			return err
+		}
+		_, err = e.provider.Create(ctx, spec)
+	}
 	return err
 }
 
@@ -149,15 +181,42 @@ func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.
 	return nil
 }
 
-// giveUp shows an app that does not stay up as failed, with what it printed last.
-func (e *Engine) giveUp(ctx context.Context, d coderunner.Deployment, status sandbox.ProcessStatus) error {
-	code := status.Exit.Code
-	failure := &coderunner.Failure{ID: "run.crashed", Blame: coderunner.Theirs, Title: fmt.Sprintf("The app ended %d times in a row; it is not started again.", maxRevivals),
-		Detail: fmt.Sprintf("Its last exit code was %d.", code), Next: "Read the log, correct the code and deploy it again.", ExitCode: &code}
+// giveUp shows an app that does not stay up as crashed, with how it ended and
+// what it printed last.
+func (e *Engine) giveUp(ctx context.Context, x *execution, r coderunner.SandboxRecord, status sandbox.ProcessStatus) error {
+	lines, err := e.lastOutput(ctx, x, r.ID)
+	if err != nil {
+		return err
+	}
+	cause := diagnosis.Diagnose(diagnosis.Evidence{Step: "start", Command: x.deployment.Plan.Start.Value, Exited: true, ExitCode: status.Exit.Code, Signal: status.Exit.Signal,
+		OOMKilled: status.Exit.OOMKilled, Uptime: status.EndedAt.Sub(status.StartedAt), Lines: lines, Plan: x.deployment.Plan})
+	failure := &coderunner.Failure{ID: coderunner.Crashed, Blame: cause.Blame, Title: fmt.Sprintf("The app ended %d times in a row; it is not started again.", maxRevivals+1),
+		Detail: cause.Title + " " + cause.Detail, Next: cause.Next, ExitCode: cause.ExitCode, Lines: cause.Lines}
 	return e.store.InTx(ctx, func(s *store.Store) error {
-		if err := s.SetDeploymentFailure(ctx, d.ID, failure); err != nil {
+		if err := s.SetDeploymentFailure(ctx, x.deployment.ID, failure); err != nil {
 			return err
 		}
-		return s.SetDeploymentStatus(ctx, d.ID, coderunner.Failed)
+		return s.SetDeploymentStatus(ctx, x.deployment.ID, coderunner.Failed)
 	})
+}
+
+// lastOutput answers the last lines that an app printed, without the project's secrets.
+func (e *Engine) lastOutput(ctx context.Context, x *execution, name string) ([]string, error) {
+	variables, err := e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID)
+	if err != nil {
+		return nil, err
+	}
+	x.redact = runlog.NewRedactor()
+	for _, v := range variables {
+		x.redact.Add(v.Value)
+	}
+	if _, err := x.baseEnv(ctx, nil); err != nil { // adds the databases' passwords
+		return nil, err
+	}
+	printed, err := tail(ctx, e.provider, name, appProcess, 16<<10)
+	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		return nil, err
+	}
+	lines := strings.Split(strings.TrimRight(string(x.redact.Redact(printed)), "\n"), "\n")
+	return lines[max(0, len(lines)-50):], nil
 }

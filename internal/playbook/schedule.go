@@ -12,7 +12,8 @@ import (
 // schedule does the steps that are not done, each as soon as the steps that it
 // names in After are. It returns when nothing is under way any more: with a
 // failure when a step failed, with an error when the run must be left for
-// another owner, with neither when all is done or ctx was cancelled.
+// another owner, with neither when all is done or ctx was cancelled. Steps that
+// are always done are begun also then, once those before them are done.
 func (x *execution) schedule(owned, ctx context.Context) (*coderunner.Failure, error) {
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -34,14 +35,14 @@ func (x *execution) schedule(owned, ctx context.Context) (*coderunner.Failure, e
 	under := 0
 	for {
 		for _, st := range x.steps {
-			if work.Err() != nil || begun[st.Name] || !ready(st.After, done) {
+			if work.Err() != nil && (!st.action.always || broken != nil || owned.Err() != nil) || begun[st.Name] || !ready(st.After, done) {
 				continue
 			}
 			begun[st.Name] = true
 			under++
 			go func() {
 				ctx := work
-				if st.action.final {
+				if st.action.final || st.action.always {
 					ctx = owned
 				}
 				f, err := x.attempt(ctx, st)

@@ -69,18 +69,18 @@ func (s *Service) DeleteVariable(ctx context.Context, userID, projectID, key str
 
 // Decrypted answers a project's variables in clear, for the playbooks. It fails as
 // a whole when one of them does not open: an app never starts with half of them.
-func (s *Service) Decrypted(ctx context.Context, projectID string) (map[string]string, error) {
+func (s *Service) Decrypted(ctx context.Context, projectID string) ([]coderunner.Variable, error) {
 	sealed, err := s.store.Variables(ctx, projectID)
 	if err != nil {
 		return nil, err
 	}
-	values := make(map[string]string, len(sealed))
+	values := make([]coderunner.Variable, 0, len(sealed))
 	for _, v := range sealed {
 		value, err := s.keys.Open(projectID, sealedName(v.Key), v.Sealed)
 		if err != nil {
 			return nil, err
 		}
-		values[v.Key] = string(value)
+		values = append(values, coderunner.Variable{Key: v.Key, Value: string(value), UpdatedAt: v.UpdatedAt})
 	}
 	return values, nil
 }

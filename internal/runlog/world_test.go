@@ -28,7 +28,10 @@ func worldOn(t *testing.T, st *store.Store) world {
 	ctx := t.Context()
 	user := must(st.CreateUser(ctx, "ada@example.com", "hash"))(t)
 	project := must(st.CreateProject(ctx, user.ID, "Guest book", "guest-book"))(t)
-	run := must(st.CreateRun(ctx, project.ID, "", "deploy", []coderunner.Step{{Name: "install", Title: "Install dependencies"}}))(t)
+	run, _, err := st.CreateRun(ctx, store.NewRun{ProjectID: project.ID, Playbook: "deploy", Steps: []coderunner.Step{{Name: "install", Title: "Install dependencies"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := world{Store: st, run: run}
 	w.lease = w.claim(t, "first")
 	return w

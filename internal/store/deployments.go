@@ -9,10 +9,65 @@ import (
 	"github.com/coderunner/coderunner/internal/store/sqlc"
 )
 
+// NewDeployment is a deployment to be created.
+type NewDeployment struct {
+	ProjectID string
+	BundleID  string
+	Plan      coderunner.Plan
+	Origin    coderunner.Origin   // FromUpload if ""
+	FromID    string              // the deployment that it repeats
+	Release   *coderunner.Release // of a rollback: what is kept of that deployment
+}
+
 // CreateDeployment adds the project's next deployment, PENDING.
-func (s *Store) CreateDeployment(ctx context.Context, projectID, bundleID string, plan coderunner.Plan) (coderunner.Deployment, error) {
-	row, err := s.q.CreateDeployment(ctx, sqlc.CreateDeploymentParams{ProjectID: projectID, BundleID: pointer(bundleID), Plan: plan, RuntimeType: plan.Runtime.Name})
+func (s *Store) CreateDeployment(ctx context.Context, n NewDeployment) (coderunner.Deployment, error) {
+	if n.Origin == "" {
+		n.Origin = coderunner.FromUpload
+	}
+	row, err := s.q.CreateDeployment(ctx, sqlc.CreateDeploymentParams{ProjectID: n.ProjectID, BundleID: pointer(n.BundleID), Plan: n.Plan, RuntimeType: n.Plan.Runtime.Name,
+		Origin: string(n.Origin), FromDeploymentID: pointer(n.FromID), Release: n.Release})
 	return deployment(row), translate(err, "deployment")
+}
+
+// CurrentDeployment is the version of a user's project that serves, or would if
+// it were started; NotFound before the first.
+func (s *Store) CurrentDeployment(ctx context.Context, userID, projectID string) (coderunner.Deployment, error) {
+	row, err := s.q.CurrentDeployment(ctx, projectID, userID)
+	return deployment(row), translate(err, "deployment")
+}
+
+// DeploymentVariables answers the encrypted variables that a deployment last ran
+// with, nil if it never ran.
+func (s *Store) DeploymentVariables(ctx context.Context, id string) ([]byte, error) {
+	sealed, err := s.q.DeploymentVariables(ctx, id)
+	return sealed, translate(err, "deployment")
+}
+
+// SetRelease records what a deployment's sandboxes are made from, nil when that is not kept.
+func (s *Store) SetRelease(ctx context.Context, id string, r *coderunner.Release) error {
+	return translate(s.q.SetDeploymentRelease(ctx, r, id), "deployment")
+}
+
+// KeptReleases lists a project's deployments that can be run again, newest first.
+func (s *Store) KeptReleases(ctx context.Context, projectID string) ([]coderunner.Deployment, error) {
+	rows, err := s.q.KeptReleases(ctx, projectID)
+	return each(rows, deployment), translate(err, "project")
+}
+
+// Release makes a deployment the one of its project that serves, from a sandbox
+// and with the variables given (nil: those that it had), and marks the sandboxes
+// of others as unwanted.
+func (s *Store) Release(ctx context.Context, d coderunner.Deployment, sandbox string, variables []byte) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.q.SupersedeDeployments(ctx, d.ProjectID, d.ID); err != nil {
+			return translate(err, "deployment")
+		}
+		if err := s.q.Release(ctx, &sandbox, variables, d.ID); err != nil {
+			return translate(err, "deployment")
+		}
+		_, err := s.q.AbandonSandboxes(ctx, d.ProjectID, sandbox)
+		return translate(err, "sandbox")
+	})
 }
 
 // Deployment returns a deployment of one of the user's projects.
@@ -34,7 +89,7 @@ func (s *Store) ProjectDeployments(ctx context.Context, userID, projectID string
 }
 
 func deployment(r sqlc.Deployment) coderunner.Deployment {
-	return coderunner.Deployment{ID: r.ID, ProjectID: r.ProjectID, BundleID: deref(r.BundleID), Number: int(r.Number), Status: r.Status, RuntimeType: r.RuntimeType, Plan: r.Plan,
+	return coderunner.Deployment{ID: r.ID, ProjectID: r.ProjectID, BundleID: deref(r.BundleID), Number: int(r.Number), Origin: coderunner.Origin(r.Origin), FromID: deref(r.FromDeploymentID), Release: r.Release, ReleasedAt: r.ReleasedAt, Status: r.Status, RuntimeType: r.RuntimeType, Plan: r.Plan,
 		AppSandboxID: deref(r.AppSandboxID), DBSandboxID: deref(r.DbSandboxID), PublicURL: deref(r.PublicUrl), Failure: r.Failure, ObservedAt: r.ObservedAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
 }
 
@@ -71,126 +126,6 @@ func (s *Store) SetDeploymentDatabase(ctx context.Context, id, sandbox string, s
 		return err
 	}
 	return translate(s.q.SetDeploymentDatabase(ctx, pointer(sandbox), info, id), "deployment")
-}
-
-// MoveRoute points a host at a sandbox and gives the deployment, and no other of
-// the project, the public URL. Conflict when the host is another project's.
-func (s *Store) MoveRoute(ctx context.Context, r coderunner.Route, url string) error {
-	return s.InTx(ctx, func(s *Store) error {
-		n, err := s.q.UpsertRoute(ctx, sqlc.UpsertRouteParams{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target})
-		if err != nil {
-			return translate(err, "route")
-		}
-		if n == 0 {
-			return coderunner.Errorf(coderunner.Conflict, "The host %s belongs to another project.", r.Host)
-		}
-		if err := s.q.MoveProjectURL(ctx, r.ProjectID, r.DeploymentID); err != nil {
-			return translate(err, "deployment")
-		}
-		if err := s.q.SetDeploymentURL(ctx, &url, r.DeploymentID); err != nil {
-			return translate(err, "deployment")
-		}
-		return s.notifyRoutes(ctx)
-	})
-}
-
-// RoutesChannel is notified after every change of the routes.
-const RoutesChannel = "routes"
-
-func (s *Store) notifyRoutes(ctx context.Context) error {
-	return translate(s.q.NotifyRoutes(ctx), "route")
-}
-
-// Routes lists all routes.
-func (s *Store) Routes(ctx context.Context) ([]coderunner.Route, error) {
-	rows, err := s.q.Routes(ctx)
-	return each(rows, route), translate(err, "route")
-}
-
-// ProjectRoutes lists a project's routes.
-func (s *Store) ProjectRoutes(ctx context.Context, projectID string) ([]coderunner.Route, error) {
-	rows, err := s.q.ProjectRoutes(ctx, projectID)
-	return each(rows, route), translate(err, "route")
-}
-
-// DeleteProjectRoutes takes a project off the edge.
-func (s *Store) DeleteProjectRoutes(ctx context.Context, projectID string) error {
-	return s.InTx(ctx, func(s *Store) error {
-		if err := s.q.DeleteProjectRoutes(ctx, projectID); err != nil {
-			return translate(err, "route")
-		}
-		if err := s.q.ClearProjectURL(ctx, projectID); err != nil {
-			return translate(err, "deployment")
-		}
-		return s.notifyRoutes(ctx)
-	})
-}
-
-func route(r sqlc.Route) coderunner.Route {
-	return coderunner.Route{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, UpdatedAt: r.UpdatedAt}
-}
-
-// SealedDatabase is a project's database with its connection encrypted.
-type SealedDatabase struct {
-	coderunner.Database        // Connection is nil
-	Sealed              []byte // nil until provisioned
-}
-
-// EnsureDatabase returns the project's database of an appliance, made if absent.
-func (s *Store) EnsureDatabase(ctx context.Context, d coderunner.Database) (SealedDatabase, error) {
-	row, err := s.q.UpsertDatabase(ctx, sqlc.UpsertDatabaseParams{ProjectID: d.ProjectID, Appliance: d.Appliance, Name: d.Name, Volume: d.Volume})
-	return database(row), translate(err, "database")
-}
-
-// ProjectDatabases lists a project's databases, oldest first.
-func (s *Store) ProjectDatabases(ctx context.Context, projectID string) ([]SealedDatabase, error) {
-	rows, err := s.q.ProjectDatabases(ctx, projectID)
-	return each(rows, database), translate(err, "project")
-}
-
-// SetDatabaseConnection records a database's sandbox and its encrypted connection.
-func (s *Store) SetDatabaseConnection(ctx context.Context, id, sandbox string, sealed []byte) error {
-	return translate(s.q.SetDatabaseConnection(ctx, pointer(sandbox), sealed, id), "database")
-}
-
-func database(r sqlc.Database) SealedDatabase {
-	return SealedDatabase{Database: coderunner.Database{ID: r.ID, ProjectID: r.ProjectID, Appliance: r.Appliance, Name: r.Name, SandboxID: deref(r.SandboxID), Volume: r.Volume}, Sealed: r.Connection}
-}
-
-// ExpectSandbox records a sandbox before it is made, so that none is ever forgotten.
-func (s *Store) ExpectSandbox(ctx context.Context, r coderunner.SandboxRecord) error {
-	return translate(s.q.UpsertSandbox(ctx, sqlc.UpsertSandboxParams{ID: r.ID, Provider: r.Provider, ProjectID: r.ProjectID, DeploymentID: pointer(r.DeploymentID), DatabaseID: pointer(r.DatabaseID), Appliance: r.Appliance}), "sandbox")
-}
-
-// ObserveSandbox records what the provider said about a sandbox just now.
-func (s *Store) ObserveSandbox(ctx context.Context, id, state string) error {
-	return s.InTx(ctx, func(s *Store) error {
-		if err := s.q.ObserveSandbox(ctx, id, state); err != nil {
-			return translate(err, "sandbox")
-		}
-		return translate(s.q.ObserveDeployment(ctx, &id), "deployment")
-	})
-}
-
-// ForgetSandbox removes a sandbox that the provider confirmed gone.
-func (s *Store) ForgetSandbox(ctx context.Context, id string) error {
-	return translate(s.q.DeleteSandbox(ctx, id), "sandbox")
-}
-
-// ProjectSandboxes lists what we believe a project has.
-func (s *Store) ProjectSandboxes(ctx context.Context, projectID string) ([]coderunner.SandboxRecord, error) {
-	rows, err := s.q.ProjectSandboxes(ctx, projectID)
-	return each(rows, sandboxRecord), translate(err, "project")
-}
-
-// Sandboxes lists what we believe a provider has.
-func (s *Store) Sandboxes(ctx context.Context, provider string) ([]coderunner.SandboxRecord, error) {
-	rows, err := s.q.Sandboxes(ctx, provider)
-	return each(rows, sandboxRecord), translate(err, "sandbox")
-}
-
-func sandboxRecord(r sqlc.Sandbox) coderunner.SandboxRecord {
-	return coderunner.SandboxRecord{ID: r.ID, Provider: r.Provider, ProjectID: r.ProjectID, DeploymentID: deref(r.DeploymentID), DatabaseID: deref(r.DatabaseID), Appliance: r.Appliance, State: r.State, ObservedAt: r.ObservedAt, CreatedAt: r.CreatedAt}
 }
 
 // EndProject turns a project into history: its deployments are DESTROYED, its

@@ -22,15 +22,52 @@ type Lease struct {
 	Epoch int64
 }
 
-// CreateRun adds a run with its steps, QUEUED. Conflict while the project has an open one.
-func (s *Store) CreateRun(ctx context.Context, projectID, deploymentID, playbook string, steps []coderunner.Step) (coderunner.Run, error) {
-	var out coderunner.Run
-	err := s.InTx(ctx, func(s *Store) error {
-		row, err := s.q.CreateRun(ctx, projectID, pointer(deploymentID), playbook)
+// NewRun is a run to be created.
+type NewRun struct {
+	ProjectID    string
+	DeploymentID string // "" for playbooks about the project as a whole
+	Playbook     string
+	Options      coderunner.RunOptions
+	Steps        []coderunner.Step
+}
+
+// CreateRun adds a run with its steps, QUEUED. A run of the project that still
+// waits is CANCELLED, replaced by this one, and answered as well.
+func (s *Store) CreateRun(ctx context.Context, n NewRun) (out coderunner.Run, replaced *coderunner.Run, err error) {
+	err = s.InTx(ctx, func(s *Store) error {
+		if err := s.q.LockProject(ctx, n.ProjectID); err != nil {
+			return translate(err, "project")
+		}
+		open, err := s.OpenRuns(ctx, n.ProjectID)
+		if err != nil {
+			return err
+		}
+		for _, waiting := range open {
+			if waiting.State != coderunner.RunQueued {
+				continue
+			}
+			replaced = &waiting
+			if err := s.q.ReplaceRun(ctx, nil, waiting.ID); err != nil {
+				return translate(err, "run")
+			}
+			if err := s.q.SkipOpenSteps(ctx, waiting.ID); err != nil {
+				return translate(err, "run")
+			}
+		}
+		row, err := s.q.CreateRun(ctx, sqlc.CreateRunParams{ProjectID: n.ProjectID, DeploymentID: pointer(n.DeploymentID), Playbook: n.Playbook, Options: n.Options})
 		if err != nil {
 			return translate(err, "project")
 		}
 		out = run(row)
+		if replaced != nil {
+			if err := s.q.SetReplacedBy(ctx, &out.ID, replaced.ID); err != nil {
+				return translate(err, "run")
+			}
+			if err := s.q.NotifyRun(ctx, replaced.ID); err != nil {
+				return translate(err, "run")
+			}
+		}
+		steps := n.Steps
 		params := make([]sqlc.InsertStepsParams, len(steps))
 		for i, st := range steps {
 			after := st.After
@@ -42,7 +79,29 @@ func (s *Store) CreateRun(ctx context.Context, projectID, deploymentID, playbook
 		_, err = s.q.InsertSteps(ctx, params)
 		return translate(err, "run")
 	})
-	return out, err
+	return out, replaced, err
+}
+
+// RunsReplacedBy lists the runs whose place a run took while they waited.
+func (s *Store) RunsReplacedBy(ctx context.Context, id string) ([]coderunner.Run, error) {
+	rows, err := s.q.RunsReplacedBy(ctx, &id)
+	return each(rows, run), translate(err, "run")
+}
+
+// SetRunVariables keeps the encrypted variables that a run works with until its end.
+func (s *Store) SetRunVariables(ctx context.Context, id string, sealed []byte) error {
+	return translate(s.q.SetRunVariables(ctx, id, sealed), "run")
+}
+
+// SetRunDeployment says which deployment a run is about.
+func (s *Store) SetRunDeployment(ctx context.Context, id, deploymentID string) error {
+	return translate(s.q.SetRunDeployment(ctx, &deploymentID, id), "run")
+}
+
+// RunVariables answers what SetRunVariables kept, nil for nothing.
+func (s *Store) RunVariables(ctx context.Context, id string) ([]byte, error) {
+	sealed, err := s.q.RunVariables(ctx, id)
+	return sealed, translate(err, "run")
 }
 
 // Run returns a run of one of the user's projects.
@@ -69,6 +128,18 @@ func (s *Store) ProjectRuns(ctx context.Context, userID, projectID string, limit
 	return each(rows, run), translate(err, "project")
 }
 
+// NewestRuns answers the newest run about each of the deployments, by their ids.
+// Whoever calls has found them as their owner.
+func (s *Store) NewestRuns(ctx context.Context, deployments []string) (map[string]*coderunner.Run, error) {
+	rows, err := s.q.NewestRuns(ctx, deployments)
+	newest := make(map[string]*coderunner.Run, len(rows))
+	for _, r := range rows {
+		found := run(r)
+		newest[found.DeploymentID] = &found
+	}
+	return newest, translate(err, "deployment")
+}
+
 // OpenRuns lists a project's runs that have not ended, oldest first.
 func (s *Store) OpenRuns(ctx context.Context, projectID string) ([]coderunner.Run, error) {
 	rows, err := s.q.OpenRuns(ctx, projectID)
@@ -77,7 +148,7 @@ func (s *Store) OpenRuns(ctx context.Context, projectID string) ([]coderunner.Ru
 
 func run(r sqlc.Run) coderunner.Run {
 	return coderunner.Run{ID: r.ID, ProjectID: r.ProjectID, DeploymentID: deref(r.DeploymentID), Playbook: r.Playbook, State: r.State, Owner: r.Owner, Epoch: r.Epoch,
-		LeaseExpiresAt: r.LeaseExpiresAt, CancelRequestedAt: r.CancelRequestedAt, Failure: r.Failure, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt}
+		LeaseExpiresAt: r.LeaseExpiresAt, CancelRequestedAt: r.CancelRequestedAt, ReplacedBy: deref(r.ReplacedBy), Options: r.Options, Failure: r.Failure, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt}
 }
 
 func step(r sqlc.Step) coderunner.Step {

@@ -85,7 +85,7 @@ var conflicts = map[string]coderunner.Error{
 	"users_email_key":    {Kind: coderunner.Conflict, Field: "email", Message: "There is already an account with this e-mail address. Log in instead."},
 	"projects_live_name": {Kind: coderunner.Conflict, Field: "name", Message: "You already have a project with this name. Choose another."},
 	"projects_slug_key":  {Kind: coderunner.Conflict, Field: "slug", Message: "This host name is taken. Choose another."},
-	"runs_one_open":      {Kind: coderunner.Conflict, Message: "Something is already running for this project. Wait until it has ended, or cancel it."},
+	"runs_one_waiting":   {Kind: coderunner.Conflict, Message: "Something else was asked of this project at the same moment. Look at it, then try again."},
 }
 
 // translate turns what PostgreSQL and pgx say into domain errors. what names

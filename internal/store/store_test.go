@@ -48,9 +48,19 @@ func wantKind(t *testing.T, what string, err error, kind coderunner.Kind) {
 
 func (w world) deploy(t *testing.T) (coderunner.Deployment, coderunner.Run) {
 	t.Helper()
-	d := must(w.CreateDeployment(t.Context(), w.project.ID, w.bundle.ID, coderunner.Plan{Runtime: coderunner.Runtime{Name: "nodejs"}}))(t)
-	r := must(w.CreateRun(t.Context(), w.project.ID, d.ID, "deploy", []coderunner.Step{{Name: "one", Title: "One"}, {Name: "two", Title: "Two", After: []string{"one"}}}))(t)
+	d := must(w.CreateDeployment(t.Context(), store.NewDeployment{ProjectID: w.project.ID, BundleID: w.bundle.ID, Plan: coderunner.Plan{Runtime: coderunner.Runtime{Name: "nodejs"}}}))(t)
+	r, _ := w.begin(t, store.NewRun{ProjectID: w.project.ID, DeploymentID: d.ID, Playbook: "deploy", Steps: []coderunner.Step{{Name: "one", Title: "One"}, {Name: "two", Title: "Two", After: []string{"one"}}}})
 	return d, r
+}
+
+// begin creates a run, and answers as well the one that it replaced.
+func (w world) begin(t *testing.T, n store.NewRun) (run coderunner.Run, replaced *coderunner.Run) {
+	t.Helper()
+	run, replaced, err := w.CreateRun(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run, replaced
 }
 
 func TestEmailIsUniqueInAnyCase(t *testing.T) {
@@ -91,21 +101,49 @@ func TestOthersThingsAreNotFound(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestOneOpenRunForEachProject(t *testing.T) {
+func TestOneRunAtWorkAndOneThatWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	ctx := t.Context()
 	_, first := w.deploy(t)
-	_, err := w.CreateRun(t.Context(), w.project.ID, "", "deploy", nil)
-	wantKind(t, "a second deploy", err, coderunner.Conflict)
-	destroy := must(w.CreateRun(t.Context(), w.project.ID, "", "destroy", nil))(t)
-	if _, claimed, err := w.ClaimRun(t.Context(), destroy.ID, "me", time.Minute); err != nil || claimed {
-		t.Fatalf("a destroy was claimed before the run ahead of it has ended (%v)", err)
+	if _, claimed, err := w.ClaimRun(ctx, first.ID, "me", time.Minute); err != nil || !claimed {
+		t.Fatalf("the first run: claimed %v (%v)", claimed, err)
 	}
-	if _, err := w.RequestCancel(t.Context(), first.ID); err != nil {
+	second, replaced := w.begin(t, store.NewRun{ProjectID: w.project.ID, Playbook: "restart", Steps: []coderunner.Step{{Name: "one", Title: "One"}}})
+	if replaced != nil {
+		t.Errorf("a run at work was replaced: %+v", replaced)
+	}
+	if _, claimed, err := w.ClaimRun(ctx, second.ID, "me", time.Minute); err != nil || claimed {
+		t.Fatalf("a run was claimed before the one at work has ended (%v)", err)
+	}
+	if ids := must(w.ClaimableRuns(ctx))(t); len(ids) != 0 {
+		t.Errorf("claimable are %v", ids)
+	}
+	third, replaced := w.begin(t, store.NewRun{ProjectID: w.project.ID, Playbook: "destroy"})
+	if replaced == nil || replaced.ID != second.ID {
+		t.Fatalf("the third run replaced %+v, want the second", replaced)
+	}
+	second = must(w.RunByID(ctx, second.ID))(t)
+	if second.State != coderunner.RunCancelled || second.ReplacedBy != third.ID || second.FinishedAt == nil {
+		t.Errorf("the second run is %+v", second)
+	}
+	if steps := must(w.Steps(ctx, second.ID))(t); steps[0].State != coderunner.StepSkipped {
+		t.Errorf("its step is %s", steps[0].State)
+	}
+	if before := must(w.RunsReplacedBy(ctx, third.ID))(t); len(before) != 1 || before[0].ID != second.ID {
+		t.Errorf("the third replaced %+v", before)
+	}
+	if _, err := w.RequestCancel(ctx, first.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, claimed, err := w.ClaimRun(t.Context(), destroy.ID, "me", time.Minute); err != nil || !claimed {
-		t.Fatalf("the destroy cannot be claimed after the run ahead of it was cancelled (%v)", err)
+	if _, claimed, err := w.ClaimRun(ctx, third.ID, "me", time.Minute); err != nil || claimed {
+		t.Fatalf("a run was claimed before the cancelled one has ended (%v)", err)
+	}
+	if err := w.FinishRun(ctx, store.Lease{RunID: first.ID, Owner: "me", Epoch: 1}, coderunner.RunCancelled, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, claimed, err := w.ClaimRun(ctx, third.ID, "me", time.Minute); err != nil || !claimed {
+		t.Fatalf("the waiting run cannot be claimed after the one before it has ended (%v)", err)
 	}
 }
 
@@ -236,7 +274,7 @@ func TestRouteMoves(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	first, _ := w.deploy(t)
-	second := must(w.CreateDeployment(ctx, w.project.ID, w.bundle.ID, coderunner.Plan{}))(t)
+	second := must(w.CreateDeployment(ctx, store.NewDeployment{ProjectID: w.project.ID, BundleID: w.bundle.ID}))(t)
 	if first.Number != 1 || second.Number != 2 {
 		t.Errorf("numbers are %d and %d", first.Number, second.Number)
 	}
@@ -254,7 +292,7 @@ func TestRouteMoves(t *testing.T) {
 	}
 	other := must(w.CreateProject(ctx, w.user.ID, "Other", "other"))(t)
 	bundle := must(w.CreateBundle(ctx, coderunner.Bundle{ProjectID: other.ID, SHA256: strings.Repeat("b", 64)}))(t)
-	d := must(w.CreateDeployment(ctx, other.ID, bundle.ID, coderunner.Plan{}))(t)
+	d := must(w.CreateDeployment(ctx, store.NewDeployment{ProjectID: other.ID, BundleID: bundle.ID}))(t)
 	err := w.MoveRoute(ctx, coderunner.Route{Host: "guest-book.localhost", ProjectID: other.ID, DeploymentID: d.ID, SandboxID: "x", Target: "y"}, "http://x")
 	wantKind(t, "taking another project's host", err, coderunner.Conflict)
 }

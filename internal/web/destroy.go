@@ -59,11 +59,11 @@ func (s *site) lossesPage(r *http.Request, user coderunner.User) (page views.Des
 		return page, coderunner.Errorf(coderunner.Conflict, "This project is destroyed already. Nothing of it is left but its history.")
 	}
 	page.Frame = s.frame("Destroy "+page.Project.Name, views.SectionProjects, user)
-	rows, err := s.deploymentRows(r, user, page.Project.ID)
+	live, err := s.liveOf(ctx, user, page.Project.ID, nil)
 	if err != nil {
 		return page, err
 	}
-	if live := liveOf(rows); live != nil {
+	if live != nil {
 		page.URL = live.PublicURL
 	}
 	page.Losses, err = s.losses(ctx, user, page.Project.ID)

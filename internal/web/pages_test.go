@@ -106,7 +106,7 @@ func TestDestroyListsTheLossesAndAsksForTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := must(w.store.EnsureDatabase(ctx, coderunner.Database{ProjectID: p.ID, Appliance: "postgres-15", Name: "cafe", Volume: "vol-1"}))(t)
-	if err := w.store.ExpectSandbox(ctx, coderunner.SandboxRecord{ID: "db-sandbox-1", Provider: "containerd", ProjectID: p.ID, DatabaseID: db.ID, Appliance: "postgres-15"}); err != nil {
+	if err := w.store.ExpectSandbox(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForDatabase, ID: "db-sandbox-1", Provider: "containerd", ProjectID: p.ID, DatabaseID: db.ID, Appliance: "postgres-15"}); err != nil {
 		t.Fatal(err)
 	}
 	path := "/projects/" + p.ID + "/destroy"

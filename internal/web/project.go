@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
@@ -9,8 +10,8 @@ import (
 	"github.com/coderunner/coderunner/views"
 )
 
-// maxRows is how many deployments a project's page lists.
-const maxRows = 100
+// maxRows is how many deployments a page lists.
+const maxRows = 50
 
 // project is one of a project's tabs.
 func (s *site) project(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
@@ -25,10 +26,16 @@ func (s *site) project(w http.ResponseWriter, r *http.Request, user coderunner.U
 	if project.DestroyedAt != nil {
 		page.Flash = &views.Flash{Kind: views.FlashNote, Text: "This project was destroyed. What you see is its history."}
 	}
-	if page.Deployments, err = s.deploymentRows(r, user, project.ID); err != nil {
+	page.Page = 1
+	if page.Tab == views.TabDeployments {
+		page.Page = max(1, int(min(number(r.URL.Query().Get("page")), 1e6)))
+	}
+	if page.Deployments, page.More, err = s.deploymentRows(r.Context(), user, project.ID, page.Page); err != nil {
 		return err
 	}
-	page.Live = liveOf(page.Deployments)
+	if page.Live, err = s.liveOf(r.Context(), user, project.ID, page.Deployments); err != nil {
+		return err
+	}
 	if page.Live != nil {
 		page.URL = page.Live.PublicURL
 	}
@@ -40,6 +47,15 @@ func (s *site) project(w http.ResponseWriter, r *http.Request, user coderunner.U
 		for _, database := range databases {
 			page.Databases = append(page.Databases, database.Database)
 		}
+		sandboxes, err := s.Store.ProjectSandboxes(r.Context(), project.ID)
+		if err != nil {
+			return err
+		}
+		for _, sandbox := range sandboxes {
+			if page.Live != nil && sandbox.ID == page.Live.AppSandboxID {
+				page.Restarts, page.LastExit = sandbox.Restarts, sandbox.LastExit
+			}
+		}
 		if page.Variables, err = s.Projects.Variables(r.Context(), user.ID, project.ID); err != nil {
 			return err
 		}
@@ -47,38 +63,42 @@ func (s *site) project(w http.ResponseWriter, r *http.Request, user coderunner.U
 	return s.render(w, r, http.StatusOK, views.Project(page))
 }
 
-// deploymentRows lists a project's deployments, each with its newest run.
-func (s *site) deploymentRows(r *http.Request, user coderunner.User, projectID string) ([]views.DeploymentRow, error) {
-	deployments, err := s.Store.ProjectDeployments(r.Context(), user.ID, projectID, maxRows, 0)
+// deploymentRows lists a page of a project's deployments, each with its newest run,
+// and reports whether older ones follow.
+func (s *site) deploymentRows(ctx context.Context, user coderunner.User, projectID string, page int) (rows []views.DeploymentRow, more bool, err error) {
+	deployments, err := s.Store.ProjectDeployments(ctx, user.ID, projectID, maxRows+1, (page-1)*maxRows)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	runs, err := s.Store.ProjectRuns(r.Context(), user.ID, projectID, 2*maxRows, 0)
+	if more = len(deployments) > maxRows; more {
+		deployments = deployments[:maxRows]
+	}
+	ids := make([]string, len(deployments))
+	for i, d := range deployments {
+		ids[i] = d.ID
+	}
+	newest, err := s.Store.NewestRuns(ctx, ids)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	newest := make(map[string]*coderunner.Run, len(runs))
-	for i, run := range runs {
-		if newest[run.DeploymentID] == nil {
-			newest[run.DeploymentID] = &runs[i]
-		}
-	}
-	rows := make([]views.DeploymentRow, len(deployments))
+	rows = make([]views.DeploymentRow, len(deployments))
 	for i, deployment := range deployments {
 		rows[i] = views.DeploymentRow{Deployment: deployment, Run: newest[deployment.ID]}
 	}
-	return rows, nil
+	return rows, more, nil
 }
 
-// liveOf answers the deployment that serves, or the newest; nil before the first.
-func liveOf(rows []views.DeploymentRow) *coderunner.Deployment {
-	for i := range rows {
-		if rows[i].Deployment.PublicURL != "" {
-			return &rows[i].Deployment
-		}
+// liveOf answers the current deployment, or the newest while none has served; nil
+// before the first.
+func (s *site) liveOf(ctx context.Context, user coderunner.User, projectID string, rows []views.DeploymentRow) (*coderunner.Deployment, error) {
+	current, err := s.Store.CurrentDeployment(ctx, user.ID, projectID)
+	switch {
+	case err == nil:
+		return &current, nil
+	case coderunner.KindOf(err) != coderunner.NotFound:
+		return nil, err
+	case len(rows) > 0:
+		return &rows[0].Deployment, nil
 	}
-	if len(rows) > 0 {
-		return &rows[0].Deployment
-	}
-	return nil
+	return nil, nil
 }

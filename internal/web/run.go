@@ -40,9 +40,38 @@ func (s *site) runPage(ctx context.Context, user coderunner.User, id string) (pa
 		}
 		page.Deployment, page.URL = &deployment, deployment.PublicURL
 	}
+	if page.Run.State == coderunner.RunQueued || page.Run.State == coderunner.RunFailed || page.Run.State == coderunner.RunCancelled {
+		if err := s.beside(ctx, user, &page); err != nil {
+			return page, err
+		}
+	}
 	page.Steps, err = s.Store.Steps(ctx, page.Run.ID)
 	page.Frame = s.frame(views.RunTitle(page.Project, page.Run), views.SectionProjects, user)
 	return page, err
+}
+
+// beside finds what a run waits for, and what serves in spite of it.
+func (s *site) beside(ctx context.Context, user coderunner.User, page *views.RunPage) error {
+	if page.Run.State == coderunner.RunQueued {
+		open, err := s.Store.OpenRuns(ctx, page.Project.ID)
+		if err != nil {
+			return err
+		}
+		for _, run := range open {
+			if run.State != coderunner.RunQueued {
+				page.Ahead = &run
+			}
+		}
+		return nil
+	}
+	current, err := s.Store.CurrentDeployment(ctx, user.ID, page.Project.ID)
+	if err == nil && current.PublicURL != "" {
+		page.Serving = &current
+	}
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		return nil
+	}
+	return err
 }
 
 // cancel asks a run to stop. One that has ended meanwhile is simply shown.

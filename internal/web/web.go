@@ -47,6 +47,13 @@ type Auth interface {
 // Engine runs playbooks; see playbook.Engine.
 type Engine interface {
 	Deploy(ctx context.Context, userID string, req playbook.DeployRequest) (coderunner.Deployment, coderunner.Run, error)
+	Redeploy(ctx context.Context, userID, projectID string) (coderunner.Deployment, coderunner.Run, error)
+	Rollback(ctx context.Context, userID, deploymentID string) (coderunner.Deployment, coderunner.Run, error)
+	RestartApp(ctx context.Context, userID, projectID string) (coderunner.Run, error)
+	StartApp(ctx context.Context, userID, projectID string) (coderunner.Run, error)
+	StopApp(ctx context.Context, userID, projectID string, databases bool) (coderunner.Run, error)
+	// DeploymentVariables answers what a deployment last ran with, values included.
+	DeploymentVariables(ctx context.Context, projectID, deploymentID string) ([]coderunner.Variable, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -145,9 +152,15 @@ func (s *site) routes(r chi.Router) {
 		r.Get("/{tab:overview|deployments|settings}", s.private(s.project))
 		r.Get("/bundles/{bundle}", s.private(s.plan))
 		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
+		r.Post("/redeploy", s.private(s.act(s.redeploy)))
+		r.Post("/restart", s.private(s.act(s.restart)))
+		r.Post("/start", s.private(s.act(s.start)))
+		r.Post("/stop", s.private(s.act(s.stop)))
 		r.Get("/destroy", s.private(s.destroyPage))
 		r.Post("/destroy", s.private(s.destroy))
 	})
+	r.Get("/deployments/{deployment}/rollback", s.private(s.rollbackPage))
+	r.Post("/deployments/{deployment}/rollback", s.private(s.rollback))
 	r.Route("/runs/{run}", func(r chi.Router) {
 		r.Get("/", s.private(s.run))
 		r.Get("/events", s.private(s.runEvents))

@@ -116,11 +116,12 @@ var (
 
 // engine writes the rows of a run and leaves the work to the test.
 type engine struct {
-	store *store.Store
-	mu    sync.Mutex
-	asked []playbook.DeployRequest
-	err   error  // refuses the next request
-	begin func() // what happens as the next cancel arrives
+	web.Engine // what no test asks for
+	store      *store.Store
+	mu         sync.Mutex
+	asked      []playbook.DeployRequest
+	err        error  // refuses the next request
+	begin      func() // what happens as the next cancel arrives
 }
 
 func (e *engine) refuse(err error) {
@@ -146,11 +147,11 @@ func (e *engine) Deploy(ctx context.Context, userID string, req playbook.DeployR
 	if _, err := e.store.Project(ctx, userID, req.ProjectID); err != nil {
 		return coderunner.Deployment{}, coderunner.Run{}, err
 	}
-	d, err := e.store.CreateDeployment(ctx, req.ProjectID, req.BundleID, req.Plan)
+	d, err := e.store.CreateDeployment(ctx, store.NewDeployment{ProjectID: req.ProjectID, BundleID: req.BundleID, Plan: req.Plan})
 	if err != nil {
 		return d, coderunner.Run{}, err
 	}
-	run, err := e.store.CreateRun(ctx, req.ProjectID, d.ID, "deploy", []coderunner.Step{{Name: "install", Title: "Install dependencies"}, {Name: "start", Title: "Start the app", After: []string{"install"}}})
+	run, _, err := e.store.CreateRun(ctx, store.NewRun{ProjectID: req.ProjectID, DeploymentID: d.ID, Playbook: "deploy", Steps: []coderunner.Step{{Name: "install", Title: "Install dependencies"}, {Name: "start", Title: "Start the app", After: []string{"install"}}}})
 	return d, run, err
 }
 
@@ -162,7 +163,8 @@ func (e *engine) Destroy(ctx context.Context, userID, projectID, confirm string)
 	if err != nil {
 		return coderunner.Run{}, err
 	}
-	return e.store.CreateRun(ctx, projectID, "", "destroy", []coderunner.Step{{Name: "apps", Title: "Remove the app"}})
+	run, _, err := e.store.CreateRun(ctx, store.NewRun{ProjectID: projectID, Playbook: "destroy", Steps: []coderunner.Step{{Name: "apps", Title: "Remove the app"}}})
+	return run, err
 }
 
 func (e *engine) Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error) {

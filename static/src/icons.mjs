@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 const names = `arrow-down-to-line arrow-left arrow-right arrow-up archive ban boxes check chevron-down chevron-right
 circle circle-alert circle-check circle-dashed circle-dot circle-minus circle-pause circle-slash circle-x clock copy
 database download external-link file-question-mark folder folder-up globe hammer hard-drive heart-pulse history info
-key-round layers layout-grid lightbulb link list-tree loader-circle lock log-out monitor octagon-x package package-open
+key-round equal rotate-cw undo-2 layers layout-grid lightbulb link list-tree loader-circle lock log-out monitor octagon-x package package-open
 play plus rocket route scissors search server settings square terminal trash-2 triangle-alert unplug upload user-round
 wrap-text wrench x`.split(/\s+/);
 

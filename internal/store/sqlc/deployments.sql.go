@@ -12,6 +12,40 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
+const abandonSandbox = `-- name: AbandonSandbox :exec
+UPDATE sandboxes SET unwanted_at = coalesce(unwanted_at, now()) WHERE id = $1
+`
+
+func (q *Queries) AbandonSandbox(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, abandonSandbox, id)
+	return err
+}
+
+const abandonSandboxes = `-- name: AbandonSandboxes :many
+UPDATE sandboxes SET unwanted_at = coalesce(unwanted_at, now()) WHERE project_id = $1 AND purpose = 'app' AND id <> $2 RETURNING id
+`
+
+// The project's app sandboxes but one are not wanted any more.
+func (q *Queries) AbandonSandboxes(ctx context.Context, projectID string, keep string) ([]string, error) {
+	rows, err := q.db.Query(ctx, abandonSandboxes, projectID, keep)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const clearProjectURL = `-- name: ClearProjectURL :exec
 UPDATE deployments SET public_url = NULL WHERE project_id = $1
 `
@@ -21,17 +55,31 @@ func (q *Queries) ClearProjectURL(ctx context.Context, projectID string) error {
 	return err
 }
 
+const countRestart = `-- name: CountRestart :exec
+UPDATE sandboxes SET restarts = restarts + 1, restart_at = now() + make_interval(secs => $1::float8), last_exit = coalesce($2, last_exit) WHERE id = $3
+`
+
+func (q *Queries) CountRestart(ctx context.Context, waitSeconds float64, lastExit *coderunner.LastExit, iD string) error {
+	_, err := q.db.Exec(ctx, countRestart, waitSeconds, lastExit, iD)
+	return err
+}
+
 const createDeployment = `-- name: CreateDeployment :one
-INSERT INTO deployments (project_id, bundle_id, number, plan, runtime_type)
-SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4 FROM deployments WHERE project_id = $1
-RETURNING id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at
+INSERT INTO deployments (project_id, bundle_id, number, plan, runtime_type, origin, from_deployment_id, release, variables)
+SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, $8
+FROM deployments WHERE project_id = $1
+RETURNING id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables
 `
 
 type CreateDeploymentParams struct {
-	ProjectID   string
-	BundleID    *string
-	Plan        coderunner.Plan
-	RuntimeType string
+	ProjectID        string
+	BundleID         *string
+	Plan             coderunner.Plan
+	RuntimeType      string
+	Origin           string
+	FromDeploymentID *string
+	Release          *coderunner.Release
+	Variables        []byte
 }
 
 func (q *Queries) CreateDeployment(ctx context.Context, arg CreateDeploymentParams) (Deployment, error) {
@@ -40,6 +88,10 @@ func (q *Queries) CreateDeployment(ctx context.Context, arg CreateDeploymentPara
 		arg.BundleID,
 		arg.Plan,
 		arg.RuntimeType,
+		arg.Origin,
+		arg.FromDeploymentID,
+		arg.Release,
+		arg.Variables,
 	)
 	var i Deployment
 	err := row.Scan(
@@ -58,6 +110,45 @@ func (q *Queries) CreateDeployment(ctx context.Context, arg CreateDeploymentPara
 		&i.ObservedAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Origin,
+		&i.FromDeploymentID,
+		&i.Release,
+		&i.ReleasedAt,
+		&i.Variables,
+	)
+	return i, err
+}
+
+const currentDeployment = `-- name: CurrentDeployment :one
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables FROM deployments d JOIN projects p ON p.id = d.project_id
+WHERE d.project_id = $1 AND p.user_id = $2 AND d.released_at IS NOT NULL ORDER BY d.number DESC LIMIT 1
+`
+
+// The version that serves, or that would if it were started.
+func (q *Queries) CurrentDeployment(ctx context.Context, projectID string, userID string) (Deployment, error) {
+	row := q.db.QueryRow(ctx, currentDeployment, projectID, userID)
+	var i Deployment
+	err := row.Scan(
+		&i.ID,
+		&i.ProjectID,
+		&i.BundleID,
+		&i.Number,
+		&i.Plan,
+		&i.RuntimeType,
+		&i.AppSandboxID,
+		&i.PublicUrl,
+		&i.DbSandboxID,
+		&i.DbConnectionInfo,
+		&i.Status,
+		&i.Failure,
+		&i.ObservedAt,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Origin,
+		&i.FromDeploymentID,
+		&i.Release,
+		&i.ReleasedAt,
+		&i.Variables,
 	)
 	return i, err
 }
@@ -89,8 +180,17 @@ func (q *Queries) DeleteSandbox(ctx context.Context, id string) error {
 	return err
 }
 
+const deleteSnapshot = `-- name: DeleteSnapshot :exec
+DELETE FROM snapshots WHERE name = $1
+`
+
+func (q *Queries) DeleteSnapshot(ctx context.Context, name string) error {
+	_, err := q.db.Exec(ctx, deleteSnapshot, name)
+	return err
+}
+
 const deployment = `-- name: Deployment :one
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = $1 AND p.user_id = $2
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = $1 AND p.user_id = $2
 `
 
 func (q *Queries) Deployment(ctx context.Context, iD string, userID string) (Deployment, error) {
@@ -112,12 +212,17 @@ func (q *Queries) Deployment(ctx context.Context, iD string, userID string) (Dep
 		&i.ObservedAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Origin,
+		&i.FromDeploymentID,
+		&i.Release,
+		&i.ReleasedAt,
+		&i.Variables,
 	)
 	return i, err
 }
 
 const deploymentByID = `-- name: DeploymentByID :one
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at FROM deployments WHERE id = $1
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments WHERE id = $1
 `
 
 func (q *Queries) DeploymentByID(ctx context.Context, id string) (Deployment, error) {
@@ -139,12 +244,17 @@ func (q *Queries) DeploymentByID(ctx context.Context, id string) (Deployment, er
 		&i.ObservedAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Origin,
+		&i.FromDeploymentID,
+		&i.Release,
+		&i.ReleasedAt,
+		&i.Variables,
 	)
 	return i, err
 }
 
 const deploymentForUpdate = `-- name: DeploymentForUpdate :one
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at FROM deployments WHERE id = $1 FOR UPDATE
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) DeploymentForUpdate(ctx context.Context, id string) (Deployment, error) {
@@ -166,8 +276,24 @@ func (q *Queries) DeploymentForUpdate(ctx context.Context, id string) (Deploymen
 		&i.ObservedAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Origin,
+		&i.FromDeploymentID,
+		&i.Release,
+		&i.ReleasedAt,
+		&i.Variables,
 	)
 	return i, err
+}
+
+const deploymentVariables = `-- name: DeploymentVariables :one
+SELECT variables FROM deployments WHERE id = $1
+`
+
+func (q *Queries) DeploymentVariables(ctx context.Context, id string) ([]byte, error) {
+	row := q.db.QueryRow(ctx, deploymentVariables, id)
+	var variables []byte
+	err := row.Scan(&variables)
+	return variables, err
 }
 
 const destroyProjectDeployments = `-- name: DestroyProjectDeployments :exec
@@ -177,6 +303,124 @@ UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id =
 func (q *Queries) DestroyProjectDeployments(ctx context.Context, projectID string) error {
 	_, err := q.db.Exec(ctx, destroyProjectDeployments, projectID)
 	return err
+}
+
+const forgetRestarts = `-- name: ForgetRestarts :exec
+UPDATE sandboxes SET restarts = 0, restart_at = NULL WHERE id = $1 AND restarts > 0
+`
+
+func (q *Queries) ForgetRestarts(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, forgetRestarts, id)
+	return err
+}
+
+const insertSnapshot = `-- name: InsertSnapshot :exec
+INSERT INTO snapshots (name, provider, project_id, kind, basis, depth, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (name) DO UPDATE SET last_used_at = now()
+`
+
+type InsertSnapshotParams struct {
+	Name      string
+	Provider  string
+	ProjectID string
+	Kind      string
+	Basis     string
+	Depth     int32
+	Bytes     int64
+}
+
+func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) error {
+	_, err := q.db.Exec(ctx, insertSnapshot,
+		arg.Name,
+		arg.Provider,
+		arg.ProjectID,
+		arg.Kind,
+		arg.Basis,
+		arg.Depth,
+		arg.Bytes,
+	)
+	return err
+}
+
+const keptReleases = `-- name: KeptReleases :many
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments WHERE project_id = $1 AND release IS NOT NULL ORDER BY number DESC
+`
+
+// Those that have a release, newest first.
+func (q *Queries) KeptReleases(ctx context.Context, projectID string) ([]Deployment, error) {
+	rows, err := q.db.Query(ctx, keptReleases, projectID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Deployment{}
+	for rows.Next() {
+		var i Deployment
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.BundleID,
+			&i.Number,
+			&i.Plan,
+			&i.RuntimeType,
+			&i.AppSandboxID,
+			&i.PublicUrl,
+			&i.DbSandboxID,
+			&i.DbConnectionInfo,
+			&i.Status,
+			&i.Failure,
+			&i.ObservedAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Origin,
+			&i.FromDeploymentID,
+			&i.Release,
+			&i.ReleasedAt,
+			&i.Variables,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const latestDependencies = `-- name: LatestDependencies :many
+SELECT name, provider, project_id, kind, basis, depth, bytes, created_at, last_used_at FROM snapshots WHERE project_id = $1 AND provider = $2 AND kind = 'dependencies' AND basis = $3 ORDER BY last_used_at DESC LIMIT 1
+`
+
+// Those that an install may be done on top of.
+func (q *Queries) LatestDependencies(ctx context.Context, projectID string, provider string, basis string) ([]Snapshot, error) {
+	rows, err := q.db.Query(ctx, latestDependencies, projectID, provider, basis)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Snapshot{}
+	for rows.Next() {
+		var i Snapshot
+		if err := rows.Scan(
+			&i.Name,
+			&i.Provider,
+			&i.ProjectID,
+			&i.Kind,
+			&i.Basis,
+			&i.Depth,
+			&i.Bytes,
+			&i.CreatedAt,
+			&i.LastUsedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const moveProjectURL = `-- name: MoveProjectURL :exec
@@ -216,7 +460,7 @@ func (q *Queries) ObserveSandbox(ctx context.Context, iD string, state string) e
 }
 
 const projectDatabases = `-- name: ProjectDatabases :many
-SELECT id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at FROM databases WHERE project_id = $1 ORDER BY created_at
+SELECT id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at, stopped_at FROM databases WHERE project_id = $1 ORDER BY created_at
 `
 
 func (q *Queries) ProjectDatabases(ctx context.Context, projectID string) ([]Database, error) {
@@ -238,6 +482,7 @@ func (q *Queries) ProjectDatabases(ctx context.Context, projectID string) ([]Dat
 			&i.Connection,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.StoppedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -250,7 +495,7 @@ func (q *Queries) ProjectDatabases(ctx context.Context, projectID string) ([]Dat
 }
 
 const projectDeployments = `-- name: ProjectDeployments :many
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at FROM deployments d JOIN projects p ON p.id = d.project_id
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables FROM deployments d JOIN projects p ON p.id = d.project_id
 WHERE d.project_id = $1 AND p.user_id = $2 ORDER BY d.number DESC LIMIT $4::int OFFSET $3::int
 `
 
@@ -291,6 +536,11 @@ func (q *Queries) ProjectDeployments(ctx context.Context, arg ProjectDeployments
 			&i.ObservedAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Origin,
+			&i.FromDeploymentID,
+			&i.Release,
+			&i.ReleasedAt,
+			&i.Variables,
 		); err != nil {
 			return nil, err
 		}
@@ -334,7 +584,7 @@ func (q *Queries) ProjectRoutes(ctx context.Context, projectID string) ([]Route,
 }
 
 const projectSandboxes = `-- name: ProjectSandboxes :many
-SELECT id, provider, project_id, deployment_id, database_id, appliance, state, observed_at, created_at, updated_at FROM sandboxes WHERE project_id = $1 ORDER BY created_at
+SELECT id, provider, project_id, deployment_id, database_id, appliance, state, observed_at, created_at, updated_at, purpose, run_id, unwanted_at, restarts, restart_at, last_exit FROM sandboxes WHERE project_id = $1 ORDER BY created_at
 `
 
 func (q *Queries) ProjectSandboxes(ctx context.Context, projectID string) ([]Sandbox, error) {
@@ -357,6 +607,12 @@ func (q *Queries) ProjectSandboxes(ctx context.Context, projectID string) ([]San
 			&i.ObservedAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Purpose,
+			&i.RunID,
+			&i.UnwantedAt,
+			&i.Restarts,
+			&i.RestartAt,
+			&i.LastExit,
 		); err != nil {
 			return nil, err
 		}
@@ -366,6 +622,63 @@ func (q *Queries) ProjectSandboxes(ctx context.Context, projectID string) ([]San
 		return nil, err
 	}
 	return items, nil
+}
+
+const projectSnapshots = `-- name: ProjectSnapshots :many
+SELECT name, provider, project_id, kind, basis, depth, bytes, created_at, last_used_at FROM snapshots WHERE project_id = $1 ORDER BY created_at
+`
+
+func (q *Queries) ProjectSnapshots(ctx context.Context, projectID string) ([]Snapshot, error) {
+	rows, err := q.db.Query(ctx, projectSnapshots, projectID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Snapshot{}
+	for rows.Next() {
+		var i Snapshot
+		if err := rows.Scan(
+			&i.Name,
+			&i.Provider,
+			&i.ProjectID,
+			&i.Kind,
+			&i.Basis,
+			&i.Depth,
+			&i.Bytes,
+			&i.CreatedAt,
+			&i.LastUsedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const release = `-- name: Release :exec
+UPDATE deployments SET released_at = coalesce(released_at, now()), status = 'RUNNING', app_sandbox_id = $1, variables = coalesce($2, variables),
+    failure = NULL, observed_at = now() WHERE id = $3
+`
+
+// The deployment serves from now on, from this sandbox and with these variables.
+func (q *Queries) Release(ctx context.Context, sandboxID *string, variables []byte, iD string) error {
+	_, err := q.db.Exec(ctx, release, sandboxID, variables, iD)
+	return err
+}
+
+const releaseUses = `-- name: ReleaseUses :one
+SELECT EXISTS (SELECT 1 FROM deployments WHERE release ->> 'snapshot' = $1::text)
+`
+
+// Whether any kept deployment is made from the snapshot.
+func (q *Queries) ReleaseUses(ctx context.Context, name string) (bool, error) {
+	row := q.db.QueryRow(ctx, releaseUses, name)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const routes = `-- name: Routes :many
@@ -400,7 +713,7 @@ func (q *Queries) Routes(ctx context.Context) ([]Route, error) {
 }
 
 const sandboxes = `-- name: Sandboxes :many
-SELECT id, provider, project_id, deployment_id, database_id, appliance, state, observed_at, created_at, updated_at FROM sandboxes WHERE provider = $1 ORDER BY id
+SELECT id, provider, project_id, deployment_id, database_id, appliance, state, observed_at, created_at, updated_at, purpose, run_id, unwanted_at, restarts, restart_at, last_exit FROM sandboxes WHERE provider = $1 ORDER BY id
 `
 
 func (q *Queries) Sandboxes(ctx context.Context, provider string) ([]Sandbox, error) {
@@ -423,6 +736,12 @@ func (q *Queries) Sandboxes(ctx context.Context, provider string) ([]Sandbox, er
 			&i.ObservedAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Purpose,
+			&i.RunID,
+			&i.UnwantedAt,
+			&i.Restarts,
+			&i.RestartAt,
+			&i.LastExit,
 		); err != nil {
 			return nil, err
 		}
@@ -443,6 +762,15 @@ func (q *Queries) SetDatabaseConnection(ctx context.Context, sandboxID *string, 
 	return err
 }
 
+const setDatabaseStopped = `-- name: SetDatabaseStopped :exec
+UPDATE databases SET stopped_at = CASE WHEN $1::bool THEN now() END WHERE id = $2
+`
+
+func (q *Queries) SetDatabaseStopped(ctx context.Context, stopped bool, iD string) error {
+	_, err := q.db.Exec(ctx, setDatabaseStopped, stopped, iD)
+	return err
+}
+
 const setDeploymentDatabase = `-- name: SetDeploymentDatabase :exec
 UPDATE deployments SET db_sandbox_id = $1, db_connection_info = $2 WHERE id = $3
 `
@@ -458,6 +786,15 @@ UPDATE deployments SET failure = $2 WHERE id = $1
 
 func (q *Queries) SetDeploymentFailure(ctx context.Context, iD string, failure *coderunner.Failure) error {
 	_, err := q.db.Exec(ctx, setDeploymentFailure, iD, failure)
+	return err
+}
+
+const setDeploymentRelease = `-- name: SetDeploymentRelease :exec
+UPDATE deployments SET release = $1 WHERE id = $2
+`
+
+func (q *Queries) SetDeploymentRelease(ctx context.Context, release *coderunner.Release, iD string) error {
+	_, err := q.db.Exec(ctx, setDeploymentRelease, release, iD)
 	return err
 }
 
@@ -488,9 +825,52 @@ func (q *Queries) SetDeploymentURL(ctx context.Context, publicUrl *string, iD st
 	return err
 }
 
+const snapshots = `-- name: Snapshots :many
+SELECT name, provider, project_id, kind, basis, depth, bytes, created_at, last_used_at FROM snapshots WHERE provider = $1 ORDER BY last_used_at
+`
+
+func (q *Queries) Snapshots(ctx context.Context, provider string) ([]Snapshot, error) {
+	rows, err := q.db.Query(ctx, snapshots, provider)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Snapshot{}
+	for rows.Next() {
+		var i Snapshot
+		if err := rows.Scan(
+			&i.Name,
+			&i.Provider,
+			&i.ProjectID,
+			&i.Kind,
+			&i.Basis,
+			&i.Depth,
+			&i.Bytes,
+			&i.CreatedAt,
+			&i.LastUsedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const supersedeDeployments = `-- name: SupersedeDeployments :exec
+UPDATE deployments SET status = 'STOPPED', app_sandbox_id = NULL WHERE project_id = $1 AND id <> $2 AND status = 'RUNNING'
+`
+
+func (q *Queries) SupersedeDeployments(ctx context.Context, projectID string, iD string) error {
+	_, err := q.db.Exec(ctx, supersedeDeployments, projectID, iD)
+	return err
+}
+
 const upsertDatabase = `-- name: UpsertDatabase :one
 INSERT INTO databases (project_id, appliance, name, volume) VALUES ($1, $2, $3, $4)
-ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at
+ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at, stopped_at
 `
 
 type UpsertDatabaseParams struct {
@@ -518,6 +898,7 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 		&i.Connection,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.StoppedAt,
 	)
 	return i, err
 }
@@ -551,9 +932,9 @@ func (q *Queries) UpsertRoute(ctx context.Context, arg UpsertRouteParams) (int64
 }
 
 const upsertSandbox = `-- name: UpsertSandbox :exec
-INSERT INTO sandboxes (id, provider, project_id, deployment_id, database_id, appliance)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (id) DO NOTHING
+INSERT INTO sandboxes (id, provider, project_id, deployment_id, database_id, run_id, purpose, appliance)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (id) DO UPDATE SET unwanted_at = NULL
 `
 
 type UpsertSandboxParams struct {
@@ -562,6 +943,8 @@ type UpsertSandboxParams struct {
 	ProjectID    string
 	DeploymentID *string
 	DatabaseID   *string
+	RunID        *string
+	Purpose      string
 	Appliance    string
 }
 
@@ -572,7 +955,21 @@ func (q *Queries) UpsertSandbox(ctx context.Context, arg UpsertSandboxParams) er
 		arg.ProjectID,
 		arg.DeploymentID,
 		arg.DatabaseID,
+		arg.RunID,
+		arg.Purpose,
 		arg.Appliance,
 	)
 	return err
+}
+
+const useSnapshot = `-- name: UseSnapshot :execrows
+UPDATE snapshots SET last_used_at = now() WHERE name = $1
+`
+
+func (q *Queries) UseSnapshot(ctx context.Context, name string) (int64, error) {
+	result, err := q.db.Exec(ctx, useSnapshot, name)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

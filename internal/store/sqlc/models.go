@@ -186,6 +186,7 @@ type Database struct {
 	Connection []byte
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	StoppedAt  *time.Time
 }
 
 type Deployment struct {
@@ -204,6 +205,11 @@ type Deployment struct {
 	ObservedAt       *time.Time
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
+	Origin           string
+	FromDeploymentID *string
+	Release          *coderunner.Release
+	ReleasedAt       *time.Time
+	Variables        []byte
 }
 
 type Project struct {
@@ -252,6 +258,9 @@ type Run struct {
 	CreatedAt         time.Time
 	StartedAt         *time.Time
 	FinishedAt        *time.Time
+	Options           coderunner.RunOptions
+	Variables         []byte
+	ReplacedBy        *string
 }
 
 type RunLogLine struct {
@@ -274,6 +283,12 @@ type Sandbox struct {
 	ObservedAt   *time.Time
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Purpose      string
+	RunID        *string
+	UnwantedAt   *time.Time
+	Restarts     int32
+	RestartAt    *time.Time
+	LastExit     *coderunner.LastExit
 }
 
 type Session struct {
@@ -285,6 +300,18 @@ type Session struct {
 	CreatedAt  time.Time
 	LastSeenAt time.Time
 	ExpiresAt  time.Time
+}
+
+type Snapshot struct {
+	Name       string
+	Provider   string
+	ProjectID  string
+	Kind       string
+	Basis      string
+	Depth      int32
+	Bytes      int64
+	CreatedAt  time.Time
+	LastUsedAt time.Time
 }
 
 type Step struct {

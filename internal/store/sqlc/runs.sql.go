@@ -62,12 +62,11 @@ const claimRun = `-- name: ClaimRun :one
 UPDATE runs SET owner = $1, epoch = epoch + 1, lease_expires_at = now() + make_interval(secs => $2::float8),
     state = CASE WHEN state = 'QUEUED' THEN 'RUNNING'::run_state ELSE state END, started_at = coalesce(started_at, now())
 WHERE runs.id = $3 AND (runs.state = 'QUEUED' OR (runs.state IN ('RUNNING', 'CANCELLING') AND runs.lease_expires_at < now()))
-  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = runs.project_id AND o.id <> runs.id
-      AND o.state IN ('QUEUED', 'RUNNING', 'CANCELLING') AND (o.created_at, o.id) < (runs.created_at, runs.id))
-RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at
+  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = runs.project_id AND o.id <> runs.id AND o.state IN ('RUNNING', 'CANCELLING'))
+RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by
 `
 
-// A destroy waits until the run it cancelled has ended.
+// A run waits until the one before it has ended.
 func (q *Queries) ClaimRun(ctx context.Context, owner string, leaseSeconds float64, iD string) (Run, error) {
 	row := q.db.QueryRow(ctx, claimRun, owner, leaseSeconds, iD)
 	var i Run
@@ -85,14 +84,16 @@ func (q *Queries) ClaimRun(ctx context.Context, owner string, leaseSeconds float
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.FinishedAt,
+		&i.Options,
+		&i.Variables,
+		&i.ReplacedBy,
 	)
 	return i, err
 }
 
 const claimableRuns = `-- name: ClaimableRuns :many
 SELECT id FROM runs r WHERE (state = 'QUEUED' OR (state IN ('RUNNING', 'CANCELLING') AND lease_expires_at < now()))
-  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = r.project_id AND o.id <> r.id
-      AND o.state IN ('QUEUED', 'RUNNING', 'CANCELLING') AND (o.created_at, o.id) < (r.created_at, r.id))
+  AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = r.project_id AND o.id <> r.id AND o.state IN ('RUNNING', 'CANCELLING'))
 ORDER BY created_at LIMIT 100
 `
 
@@ -117,11 +118,23 @@ func (q *Queries) ClaimableRuns(ctx context.Context) ([]string, error) {
 }
 
 const createRun = `-- name: CreateRun :one
-INSERT INTO runs (project_id, deployment_id, playbook) VALUES ($1, $2, $3) RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at
+INSERT INTO runs (project_id, deployment_id, playbook, options) VALUES ($1, $2, $3, $4) RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by
 `
 
-func (q *Queries) CreateRun(ctx context.Context, projectID string, deploymentID *string, playbook string) (Run, error) {
-	row := q.db.QueryRow(ctx, createRun, projectID, deploymentID, playbook)
+type CreateRunParams struct {
+	ProjectID    string
+	DeploymentID *string
+	Playbook     string
+	Options      coderunner.RunOptions
+}
+
+func (q *Queries) CreateRun(ctx context.Context, arg CreateRunParams) (Run, error) {
+	row := q.db.QueryRow(ctx, createRun,
+		arg.ProjectID,
+		arg.DeploymentID,
+		arg.Playbook,
+		arg.Options,
+	)
 	var i Run
 	err := row.Scan(
 		&i.ID,
@@ -137,12 +150,15 @@ func (q *Queries) CreateRun(ctx context.Context, projectID string, deploymentID 
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.FinishedAt,
+		&i.Options,
+		&i.Variables,
+		&i.ReplacedBy,
 	)
 	return i, err
 }
 
 const finishRun = `-- name: FinishRun :one
-UPDATE runs SET state = $1, failure = $2, finished_at = now(), lease_expires_at = NULL, owner = ''
+UPDATE runs SET state = $1, failure = $2, finished_at = now(), lease_expires_at = NULL, owner = '', variables = NULL
 WHERE id = $3 AND owner = $4 AND epoch = $5 AND state IN ('RUNNING', 'CANCELLING') RETURNING project_id
 `
 
@@ -220,6 +236,15 @@ func (q *Queries) LastLogSeq(ctx context.Context, runID string) (int64, error) {
 	return column_1, err
 }
 
+const lockProject = `-- name: LockProject :exec
+SELECT id FROM projects WHERE id = $1 FOR UPDATE
+`
+
+func (q *Queries) LockProject(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, lockProject, id)
+	return err
+}
+
 const logAfter = `-- name: LogAfter :many
 SELECT run_id, seq, at, stream, step, text FROM run_log_lines WHERE run_id = $1 AND seq > $2::bigint ORDER BY seq LIMIT $3::int
 `
@@ -282,6 +307,47 @@ func (q *Queries) LogBefore(ctx context.Context, runID string, before int64, pag
 	return items, nil
 }
 
+const newestRuns = `-- name: NewestRuns :many
+SELECT DISTINCT ON (deployment_id) id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE deployment_id = ANY($1::uuid[]) ORDER BY deployment_id, created_at DESC
+`
+
+func (q *Queries) NewestRuns(ctx context.Context, deployments []string) ([]Run, error) {
+	rows, err := q.db.Query(ctx, newestRuns, deployments)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Run{}
+	for rows.Next() {
+		var i Run
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.DeploymentID,
+			&i.Playbook,
+			&i.State,
+			&i.Owner,
+			&i.Epoch,
+			&i.LeaseExpiresAt,
+			&i.CancelRequestedAt,
+			&i.Failure,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.FinishedAt,
+			&i.Options,
+			&i.Variables,
+			&i.ReplacedBy,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const notifyRun = `-- name: NotifyRun :exec
 SELECT pg_notify('run_log', $1::text)
 `
@@ -292,7 +358,7 @@ func (q *Queries) NotifyRun(ctx context.Context, runID string) error {
 }
 
 const openRuns = `-- name: OpenRuns :many
-SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at FROM runs WHERE project_id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') ORDER BY created_at
+SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE project_id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') ORDER BY created_at
 `
 
 func (q *Queries) OpenRuns(ctx context.Context, projectID string) ([]Run, error) {
@@ -318,6 +384,9 @@ func (q *Queries) OpenRuns(ctx context.Context, projectID string) ([]Run, error)
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.FinishedAt,
+			&i.Options,
+			&i.Variables,
+			&i.ReplacedBy,
 		); err != nil {
 			return nil, err
 		}
@@ -330,7 +399,7 @@ func (q *Queries) OpenRuns(ctx context.Context, projectID string) ([]Run, error)
 }
 
 const projectRuns = `-- name: ProjectRuns :many
-SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at FROM runs r JOIN projects p ON p.id = r.project_id
+SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at, r.options, r.variables, r.replaced_by FROM runs r JOIN projects p ON p.id = r.project_id
 WHERE r.project_id = $1 AND p.user_id = $2 ORDER BY r.created_at DESC LIMIT $4::int OFFSET $3::int
 `
 
@@ -369,6 +438,9 @@ func (q *Queries) ProjectRuns(ctx context.Context, arg ProjectRunsParams) ([]Run
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.FinishedAt,
+			&i.Options,
+			&i.Variables,
+			&i.ReplacedBy,
 		); err != nil {
 			return nil, err
 		}
@@ -413,11 +485,20 @@ func (q *Queries) RenewRun(ctx context.Context, arg RenewRunParams) (*time.Time,
 	return cancel_requested_at, err
 }
 
+const replaceRun = `-- name: ReplaceRun :exec
+UPDATE runs SET state = 'CANCELLED', replaced_by = $1, cancel_requested_at = now(), finished_at = now() WHERE id = $2 AND state = 'QUEUED'
+`
+
+func (q *Queries) ReplaceRun(ctx context.Context, replacedBy *string, iD string) error {
+	_, err := q.db.Exec(ctx, replaceRun, replacedBy, iD)
+	return err
+}
+
 const requestCancel = `-- name: RequestCancel :one
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()),
     state = CASE state WHEN 'QUEUED' THEN 'CANCELLED'::run_state ELSE 'CANCELLING'::run_state END,
     finished_at = CASE state WHEN 'QUEUED' THEN now() END
-WHERE id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at
+WHERE id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by
 `
 
 // A queued run ends at once; a running one is told, and ends when its work is dead.
@@ -438,12 +519,15 @@ func (q *Queries) RequestCancel(ctx context.Context, id string) (Run, error) {
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.FinishedAt,
+		&i.Options,
+		&i.Variables,
+		&i.ReplacedBy,
 	)
 	return i, err
 }
 
 const run = `-- name: Run :one
-SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at FROM runs r JOIN projects p ON p.id = r.project_id WHERE r.id = $1 AND p.user_id = $2
+SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at, r.options, r.variables, r.replaced_by FROM runs r JOIN projects p ON p.id = r.project_id WHERE r.id = $1 AND p.user_id = $2
 `
 
 func (q *Queries) Run(ctx context.Context, iD string, userID string) (Run, error) {
@@ -463,12 +547,15 @@ func (q *Queries) Run(ctx context.Context, iD string, userID string) (Run, error
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.FinishedAt,
+		&i.Options,
+		&i.Variables,
+		&i.ReplacedBy,
 	)
 	return i, err
 }
 
 const runByID = `-- name: RunByID :one
-SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at FROM runs WHERE id = $1
+SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE id = $1
 `
 
 func (q *Queries) RunByID(ctx context.Context, id string) (Run, error) {
@@ -488,6 +575,9 @@ func (q *Queries) RunByID(ctx context.Context, id string) (Run, error) {
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.FinishedAt,
+		&i.Options,
+		&i.Variables,
+		&i.ReplacedBy,
 	)
 	return i, err
 }
@@ -528,12 +618,91 @@ func (q *Queries) RunSteps(ctx context.Context, runID string) ([]Step, error) {
 	return items, nil
 }
 
+const runVariables = `-- name: RunVariables :one
+SELECT variables FROM runs WHERE id = $1
+`
+
+func (q *Queries) RunVariables(ctx context.Context, id string) ([]byte, error) {
+	row := q.db.QueryRow(ctx, runVariables, id)
+	var variables []byte
+	err := row.Scan(&variables)
+	return variables, err
+}
+
+const runsReplacedBy = `-- name: RunsReplacedBy :many
+SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE replaced_by = $1 ORDER BY created_at
+`
+
+func (q *Queries) RunsReplacedBy(ctx context.Context, id *string) ([]Run, error) {
+	rows, err := q.db.Query(ctx, runsReplacedBy, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Run{}
+	for rows.Next() {
+		var i Run
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.DeploymentID,
+			&i.Playbook,
+			&i.State,
+			&i.Owner,
+			&i.Epoch,
+			&i.LeaseExpiresAt,
+			&i.CancelRequestedAt,
+			&i.Failure,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.FinishedAt,
+			&i.Options,
+			&i.Variables,
+			&i.ReplacedBy,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const saveStepOutput = `-- name: SaveStepOutput :exec
 UPDATE steps SET output = $3 WHERE run_id = $1 AND name = $2
 `
 
 func (q *Queries) SaveStepOutput(ctx context.Context, runID string, name string, output json.RawMessage) error {
 	_, err := q.db.Exec(ctx, saveStepOutput, runID, name, output)
+	return err
+}
+
+const setReplacedBy = `-- name: SetReplacedBy :exec
+UPDATE runs SET replaced_by = $1 WHERE id = $2
+`
+
+func (q *Queries) SetReplacedBy(ctx context.Context, replacedBy *string, iD string) error {
+	_, err := q.db.Exec(ctx, setReplacedBy, replacedBy, iD)
+	return err
+}
+
+const setRunDeployment = `-- name: SetRunDeployment :exec
+UPDATE runs SET deployment_id = $1 WHERE id = $2
+`
+
+func (q *Queries) SetRunDeployment(ctx context.Context, deploymentID *string, iD string) error {
+	_, err := q.db.Exec(ctx, setRunDeployment, deploymentID, iD)
+	return err
+}
+
+const setRunVariables = `-- name: SetRunVariables :exec
+UPDATE runs SET variables = $2 WHERE id = $1
+`
+
+func (q *Queries) SetRunVariables(ctx context.Context, iD string, variables []byte) error {
+	_, err := q.db.Exec(ctx, setRunVariables, iD, variables)
 	return err
 }
 

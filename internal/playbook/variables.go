@@ -1,0 +1,68 @@
+package playbook
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store"
+)
+
+// Names that bind ciphertext to what it belongs to.
+
+func runVariables(runID string) string { return "run/" + runID + "/variables" }
+func deploymentVariables(deploymentID string) string {
+	return "deployment/" + deploymentID + "/variables"
+}
+
+// workingVariables are those that the run works with. They are read once and
+// kept, so that a run that is resumed goes on with those that it began with.
+func (x *execution) workingVariables(ctx context.Context) ([]coderunner.Variable, error) {
+	sealed, err := x.e.store.RunVariables(ctx, x.run.ID)
+	if err != nil {
+		return nil, err
+	}
+	if sealed != nil {
+		return x.e.openVariables(x.project.ID, runVariables(x.run.ID), sealed)
+	}
+	var variables []coderunner.Variable
+	if x.run.Playbook == RollbackPlaybook {
+		variables, err = x.e.DeploymentVariables(ctx, x.project.ID, x.deployment.FromID)
+	} else {
+		variables, err = x.e.variables(ctx, x.project.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if sealed, err = x.e.sealVariables(x.project.ID, runVariables(x.run.ID), variables); err != nil {
+		return nil, err
+	}
+	return variables, x.guarded(ctx, func(s *store.Store) error { return s.SetRunVariables(ctx, x.run.ID, sealed) })
+}
+
+// DeploymentVariables answers the variables that a deployment last ran with,
+// values included; none if it never ran.
+func (e *Engine) DeploymentVariables(ctx context.Context, projectID, deploymentID string) ([]coderunner.Variable, error) {
+	sealed, err := e.store.DeploymentVariables(ctx, deploymentID)
+	if err != nil || sealed == nil {
+		return nil, err
+	}
+	return e.openVariables(projectID, deploymentVariables(deploymentID), sealed)
+}
+
+func (e *Engine) sealVariables(projectID, name string, variables []coderunner.Variable) ([]byte, error) {
+	plain, err := json.Marshal(variables)
+	if err != nil {
+		return nil, err
+	}
+	return e.keys.Seal(projectID, name, plain)
+}
+
+func (e *Engine) openVariables(projectID, name string, sealed []byte) ([]coderunner.Variable, error) {
+	plain, err := e.keys.Open(projectID, name, sealed)
+	if err != nil {
+		return nil, err
+	}
+	var variables []coderunner.Variable
+	return variables, json.Unmarshal(plain, &variables)
+}

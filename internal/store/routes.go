@@ -1,0 +1,65 @@
+package store
+
+import (
+	"context"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store/sqlc"
+)
+
+// MoveRoute points a host at a sandbox and gives the deployment, and no other of
+// the project, the public URL. Conflict when the host is another project's.
+func (s *Store) MoveRoute(ctx context.Context, r coderunner.Route, url string) error {
+	return s.InTx(ctx, func(s *Store) error {
+		n, err := s.q.UpsertRoute(ctx, sqlc.UpsertRouteParams{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target})
+		if err != nil {
+			return translate(err, "route")
+		}
+		if n == 0 {
+			return coderunner.Errorf(coderunner.Conflict, "The host %s belongs to another project.", r.Host)
+		}
+		if err := s.q.MoveProjectURL(ctx, r.ProjectID, r.DeploymentID); err != nil {
+			return translate(err, "deployment")
+		}
+		if err := s.q.SetDeploymentURL(ctx, &url, r.DeploymentID); err != nil {
+			return translate(err, "deployment")
+		}
+		return s.notifyRoutes(ctx)
+	})
+}
+
+// RoutesChannel is notified after every change of the routes.
+const RoutesChannel = "routes"
+
+func (s *Store) notifyRoutes(ctx context.Context) error {
+	return translate(s.q.NotifyRoutes(ctx), "route")
+}
+
+// Routes lists all routes.
+func (s *Store) Routes(ctx context.Context) ([]coderunner.Route, error) {
+	rows, err := s.q.Routes(ctx)
+	return each(rows, route), translate(err, "route")
+}
+
+// ProjectRoutes lists a project's routes.
+func (s *Store) ProjectRoutes(ctx context.Context, projectID string) ([]coderunner.Route, error) {
+	rows, err := s.q.ProjectRoutes(ctx, projectID)
+	return each(rows, route), translate(err, "route")
+}
+
+// DeleteProjectRoutes takes a project off the edge.
+func (s *Store) DeleteProjectRoutes(ctx context.Context, projectID string) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.q.DeleteProjectRoutes(ctx, projectID); err != nil {
+			return translate(err, "route")
+		}
+		if err := s.q.ClearProjectURL(ctx, projectID); err != nil {
+			return translate(err, "deployment")
+		}
+		return s.notifyRoutes(ctx)
+	})
+}
+
+func route(r sqlc.Route) coderunner.Route {
+	return coderunner.Route{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, UpdatedAt: r.UpdatedAt}
+}

@@ -1,0 +1,121 @@
+package views
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// RollbackPage shows what a rollback changes. The form posts to /deployments/{id}/rollback.
+type RollbackPage struct {
+	Frame
+	Project     coderunner.Project
+	To, Current coderunner.Deployment
+	Filename    string // of the upload that it goes back to; "" if that is forgotten
+	Plan        []PlanChange
+	Variables   VariableChanges
+}
+
+// PlanChange is a field of the plan that differs.
+type PlanChange struct{ Field, From, To string }
+
+// VariableChanges are keys of variables, never values.
+type VariableChanges struct{ Added, Removed, Changed []string }
+
+// ComparePlans lists what differs between two plans, in words.
+func ComparePlans(from, to coderunner.Plan) []PlanChange {
+	var changes []PlanChange
+	for _, f := range []PlanChange{
+		{"Appliance", from.Runtime.Appliance, to.Runtime.Appliance}, {"Root directory", from.Root, to.Root},
+		{"Install", from.Install.Value, to.Install.Value}, {"Build", from.Build.Value, to.Build.Value}, {"Start", from.Start.Value, to.Start.Value},
+		{"Port", strconv.Itoa(from.Port), strconv.Itoa(to.Port)}, {"Health path", from.HealthPath.Value, to.HealthPath.Value},
+	} {
+		if f.From != f.To {
+			changes = append(changes, f)
+		}
+	}
+	return changes
+}
+
+type variableGroup struct {
+	title string
+	keys  []string
+}
+
+func (p RollbackPage) variableGroups() []variableGroup {
+	var groups []variableGroup
+	for _, g := range []struct {
+		what string
+		keys []string
+	}{{"comes back", p.Variables.Added}, {"goes away", p.Variables.Removed}, {"gets the value of that time", p.Variables.Changed}} {
+		if len(g.keys) == 0 {
+			continue
+		}
+		what := g.what
+		if len(g.keys) > 1 {
+			what = map[string]string{"comes back": "come back", "goes away": "go away", "gets the value of that time": "get the values of that time"}[what]
+		}
+		groups = append(groups, variableGroup{count(len(g.keys), "variable") + " " + what, g.keys})
+	}
+	return groups
+}
+
+// canRollBack reports whether a deployment's release is kept and is not the current one.
+func (p ProjectPage) canRollBack(d coderunner.Deployment) bool {
+	return p.Project.DestroyedAt == nil && d.ReleasedAt != nil && d.Release != nil && p.Live != nil && d.ID != p.Live.ID
+}
+
+// stateOf is a deployment's state in a list: one that served and was followed by
+// another is not called stopped, which is what an owner does.
+func (p ProjectPage) stateOf(d coderunner.Deployment) state {
+	switch {
+	case d.Status != coderunner.Stopped:
+		return appState(d)
+	case d.ReleasedAt == nil:
+		return state{"Cancelled", "circle-slash", toneQuiet}
+	case p.Live != nil && d.ID != p.Live.ID:
+		return state{"Replaced", "circle-dashed", toneQuiet}
+	}
+	return appState(d)
+}
+
+// appState is the state of the version that serves or would.
+func appState(d coderunner.Deployment) state {
+	if d.Status == coderunner.Failed && d.Failure != nil && d.Failure.ID == coderunner.Crashed {
+		return state{"Crashed", "circle-x", toneBad}
+	}
+	return deploymentState(d.Status)
+}
+
+// originOf says what a deployment was made from.
+func (p ProjectPage) originOf(d coderunner.Deployment) string {
+	from := ""
+	for _, row := range p.Deployments {
+		if row.Deployment.ID == d.FromID {
+			from = fmt.Sprintf(" #%d", row.Deployment.Number)
+		}
+	}
+	switch {
+	case d.Origin == coderunner.FromRollback && from != "":
+		return "rolled back to" + from
+	case d.Origin == coderunner.FromRollback:
+		return "a rollback"
+	case d.Origin == coderunner.FromRedeploy && from != "":
+		return "the code of" + from + " again"
+	case d.Origin == coderunner.FromRedeploy:
+		return "the same code again"
+	}
+	return d.RuntimeType
+}
+
+// exitWords says how a process ended.
+func exitWords(e coderunner.LastExit) string {
+	switch {
+	case e.OOMKilled:
+		return "out of memory"
+	case e.Signal != 0:
+		return fmt.Sprintf("by signal %d", e.Signal)
+	}
+	return fmt.Sprintf("with exit code %d", e.Code)
+}
