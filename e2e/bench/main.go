@@ -60,6 +60,7 @@ func run(ctx context.Context, program, scratch string, rounds int) (err error) {
 	}{
 		{"deploys beside bare npm and node", b.deploys},
 		{"sandboxes beside runc", b.sandboxes},
+		{"snapshots", b.snapshots},
 		{"lines of the log", b.lines},
 		{"the server's start and memory", b.serving},
 		{"pages with 1,000 projects", b.pages},

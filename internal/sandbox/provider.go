@@ -183,8 +183,9 @@ type Spec struct {
 
 // Archive is a tar stream that is unpacked under Dir.
 //
-// Dir is absolute and is made if absent. Everything is written as the sandbox's own
-// user, with that user's rights. No entry leaves Dir, by its name or through a
+// Dir is absolute, is made if absent, and is not reached through an absolute link.
+// Everything is written as the sandbox's own user, with that user's rights, and with
+// the time when it is written. No entry leaves Dir, by its name or through a
 // link, whether from the archive or there before: one that would makes the call
 // Invalid, as does a device or a pipe. Existing files are replaced, directories kept.
 // Of a mode only the permissions count, and nobody else than the user may write.

@@ -267,26 +267,6 @@ func processSpec(base *specs.Process, cmd sandbox.Command, labels map[string]str
 	return &process, nil
 }
 
-// Upload implements sandbox.Provider.
-func (p *Provider) Upload(ctx context.Context, name, dir string, tar io.Reader) error {
-	var complaint limitedBuffer
-	exit, err := p.Exec(ctx, name, sandbox.Command{
-		Argv:  []string{"/bin/sh", "-c", `mkdir -p -- "$1" && exec tar --extract --file=- --directory="$1" --no-same-owner --delay-directory-restore`, "upload", dir},
-		Dir:   "/",
-		Stdin: tar, Stderr: &complaint,
-	})
-	if err != nil {
-		return err
-	}
-	if exit.Code != 0 {
-		if strings.Contains(complaint.String(), "No space left on device") {
-			return coderunner.Errorf(coderunner.Unavailable, "The server's disk is full. Free some space, then try again.")
-		}
-		return coderunner.Errorf(coderunner.Invalid, "The files could not be unpacked at %s in the sandbox (exit code %d): %s", dir, exit.Code, complaint.String())
-	}
-	return nil
-}
-
 // ReadFile implements sandbox.Provider.
 func (p *Provider) ReadFile(ctx context.Context, name, path string, limit int64) (io.ReadCloser, error) {
 	if limit < 0 {
@@ -307,14 +287,4 @@ func (p *Provider) ReadFile(ctx context.Context, name, path string, limit int64)
 		return nil, coderunner.Errorf(coderunner.Invalid, "The file %q cannot be read: %s", path, strings.TrimSpace(complaint.String()))
 	}
 	return io.NopCloser(&content), nil
-}
-
-// limitedBuffer keeps the first 2 KiB.
-type limitedBuffer struct{ bytes.Buffer }
-
-func (b *limitedBuffer) Write(data []byte) (int, error) {
-	if room := 2048 - b.Len(); room > 0 {
-		b.Buffer.Write(data[:min(room, len(data))])
-	}
-	return len(data), nil
 }

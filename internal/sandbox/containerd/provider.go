@@ -117,7 +117,7 @@ func (p *Provider) Name() string { return "containerd" }
 
 // Capabilities implements sandbox.Provider.
 func (p *Provider) Capabilities() sandbox.Capabilities {
-	return sandbox.Capabilities{PrivateNetwork: true, DurableVolumes: true}
+	return sandbox.Capabilities{PrivateNetwork: true, Snapshots: true, DurableVolumes: true}
 }
 
 // CABundle is the path, inside sandboxes, of the host's certificates; "" if there are none.

@@ -2,7 +2,6 @@ package containerd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,139 +12,11 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
-
-// Create implements sandbox.Provider.
-func (p *Provider) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Info, error) {
-	if err := checkSpec(spec); err != nil {
-		return sandbox.Info{}, err
-	}
-	hash, err := specHash(spec)
-	if err != nil {
-		return sandbox.Info{}, err
-	}
-	defer p.locks.lock(spec.Name)()
-	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(spec.Name))
-	switch {
-	case errdefs.IsNotFound(err):
-		err = p.make(ctx, spec, hash)
-		if err != nil {
-			// Nothing half made stays behind, whatever stopped us.
-			cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-			defer cancel()
-			err = errors.Join(p.translate(err, "making the sandbox "+spec.Name), p.destroy(cleanup, spec.Name))
-		}
-	case err == nil:
-		err = p.adopt(ctx, container, spec, hash)
-	}
-	if err != nil {
-		return sandbox.Info{}, p.translate(err, "making the sandbox "+spec.Name)
-	}
-	return p.Get(ctx, spec.Name)
-}
-
-func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) error {
-	image, err := p.client.GetImage(p.ctx(ctx), templateImage(spec.Template))
-	if errdefs.IsNotFound(err) {
-		return coderunner.Errorf(coderunner.NotFound, "The template %s is not on this machine. Build it first.", spec.Template.Name)
-	}
-	if err != nil {
-		return err
-	}
-	config, err := image.Spec(p.ctx(ctx))
-	if err != nil {
-		return err
-	}
-	if err := p.ensureVolumes(spec, config.Config.User); err != nil {
-		return err
-	}
-	net, err := p.attach(ctx, spec.Name, networkOf(spec))
-	if err != nil {
-		return err
-	}
-	if err := p.writeFiles(spec, net); err != nil {
-		return err
-	}
-	id := p.containerID(spec.Name)
-	labels := map[string]string{labelInstance: p.cfg.Instance, labelName: spec.Name, labelNetwork: spec.Network, labelSpec: hash,
-		labelTemplateName: spec.Template.Name, labelTemplateDigest: spec.Template.Digest}
-	for key, value := range spec.Labels {
-		labels[labelOwn+key] = "=" + value // the engine keeps no empty ones
-	}
-	// A snapshot without its container is what a crash left.
-	if err := p.client.SnapshotService(snapshotter).Remove(p.ctx(ctx), id); err != nil && !errdefs.IsNotFound(err) {
-		return err
-	}
-	container, err := p.client.NewContainer(p.ctx(ctx), id,
-		client.WithImage(image), client.WithSnapshotter(snapshotter), client.WithNewSnapshot(id, image),
-		client.WithContainerLabels(labels), client.WithRuntime(p.cfg.Runtime, nil),
-		client.WithNewSpec(p.runtimeSpec(id, spec, config, net)...))
-	if err != nil {
-		return err
-	}
-	return p.boot(ctx, container)
-}
-
-func networkOf(spec sandbox.Spec) string {
-	if spec.Network == "" {
-		return soloNetwork(spec.Name)
-	}
-	return spec.Network
-}
-
-// adopt takes a sandbox that is there already, and boots it if its processes are gone.
-func (p *Provider) adopt(ctx context.Context, container client.Container, spec sandbox.Spec, hash string) error {
-	labels, err := container.Labels(p.ctx(ctx))
-	if err != nil {
-		return err
-	}
-	if labels[labelEnding] != "" { // whoever destroyed it was cut off
-		if err := p.destroy(ctx, spec.Name); err != nil {
-			return err
-		}
-		return p.make(ctx, spec, hash)
-	}
-	if labels[labelSpec] != hash {
-		return coderunner.Errorf(coderunner.Conflict, "There is a sandbox %q already, made from another specification.", spec.Name)
-	}
-	task, err := container.Task(p.ctx(ctx), nil)
-	if err == nil {
-		status, err := task.Status(p.ctx(ctx))
-		if err == nil && (status.Status == client.Running || status.Status == client.Paused) {
-			return nil
-		}
-		// Whoever made it came no further.
-		if err == nil && status.Status == client.Created && task.Start(p.ctx(ctx)) == nil {
-			return nil
-		}
-		if err := endTask(p.ctx(ctx), container); err != nil {
-			return err
-		}
-	} else if !errdefs.IsNotFound(err) {
-		return err
-	}
-	net, err := p.attach(ctx, spec.Name, networkOf(spec))
-	if err != nil {
-		return err
-	}
-	if err := p.writeFiles(spec, net); err != nil {
-		return err
-	}
-	return p.boot(ctx, container)
-}
-
-func (p *Provider) boot(ctx context.Context, container client.Container) error {
-	task, err := container.NewTask(p.ctx(ctx), cio.NullIO)
-	if err != nil {
-		return err
-	}
-	return task.Start(p.ctx(ctx))
-}
 
 // Get implements sandbox.Provider.
 func (p *Provider) Get(ctx context.Context, name string) (sandbox.Info, error) {
@@ -189,7 +60,7 @@ func (p *Provider) List(ctx context.Context, labels map[string]string) ([]sandbo
 }
 
 func infoOf(meta containers.Container, process *tasktypes.Process) sandbox.Info {
-	info := sandbox.Info{Name: meta.Labels[labelName], State: sandbox.StateStopped, Labels: map[string]string{}, Network: meta.Labels[labelNetwork],
+	info := sandbox.Info{Name: meta.Labels[labelName], State: sandbox.StateStopped, Labels: ownLabels(meta.Labels), Network: meta.Labels[labelNetwork],
 		Template:  sandbox.TemplateRef{Name: meta.Labels[labelTemplateName], Digest: meta.Labels[labelTemplateDigest]},
 		CreatedAt: meta.CreatedAt, ObservedAt: time.Now()}
 	switch process.GetStatus() {
@@ -197,11 +68,6 @@ func infoOf(meta containers.Container, process *tasktypes.Process) sandbox.Info 
 		info.State = sandbox.StateRunning
 	case tasktypes.Status_PAUSED, tasktypes.Status_PAUSING:
 		info.State = sandbox.StatePaused
-	}
-	for key, value := range meta.Labels {
-		if own, is := strings.CutPrefix(key, labelOwn); is {
-			info.Labels[own] = strings.TrimPrefix(value, "=")
-		}
 	}
 	return info
 }
@@ -245,6 +111,11 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 			return err
 		}
 		if err := container.Delete(p.ctx(ctx), client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	if err != nil { // a root without its sandbox is what a crash left
+		if err := p.roots().Remove(p.ctx(ctx), p.containerID(name)); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
 	}

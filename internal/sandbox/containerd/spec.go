@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -47,7 +46,9 @@ func checkSpec(spec sandbox.Spec) error {
 		return coderunner.Errorf(coderunner.Invalid, "%q cannot be a host name.", spec.Hostname)
 	}
 	if spec.Snapshot != "" {
-		return coderunner.Errorf(coderunner.Invalid, "This provider has no snapshots; ask Capabilities first.")
+		if err := checkName("snapshot", spec.Snapshot); err != nil {
+			return err
+		}
 	}
 	for _, m := range spec.Volumes {
 		if err := checkName("volume", m.Volume); err != nil {
@@ -92,7 +93,7 @@ func specHash(spec sandbox.Spec) (string, error) {
 }
 
 // runtimeSpec is the sandbox as the runtime is told.
-func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, image ocispec.Image, net attachment) []oci.SpecOpts {
+func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, config ocispec.ImageConfig, user account) []oci.SpecOpts {
 	memory, pids := spec.Limits.MemoryBytes, spec.Limits.PIDs
 	if memory == 0 {
 		memory = defaultMemory
@@ -107,12 +108,12 @@ func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, image ocispec.Image
 	opts := []oci.SpecOpts{
 		// The first process only reaps orphans and keeps the namespaces.
 		oci.WithProcessArgs("/usr/bin/tini", "--", "/usr/bin/sleep", "infinity"),
-		withUser(image.Config.User),
-		withEnv(sandboxEnv(spec, image)),
-		oci.WithProcessCwd(image.Config.WorkingDir),
+		withUser(user),
+		withEnv(sandboxEnv(spec, config)),
+		oci.WithProcessCwd(config.WorkingDir),
 		oci.WithHostname(hostname),
 		oci.WithCgroup(sandboxGroup(id)),
-		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: net.Netns}),
+		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: netnsPath(id)}),
 		oci.WithNoNewPrivileges,
 		withCapabilities(),
 		oci.WithMounts(p.mounts(spec)),
@@ -134,13 +135,13 @@ func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, image ocispec.Image
 }
 
 // sandboxEnv is the environment of every process: the template's, the account's, the spec's.
-func sandboxEnv(spec sandbox.Spec, image ocispec.Image) []string {
+func sandboxEnv(spec sandbox.Spec, config ocispec.ImageConfig) []string {
 	env := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME": image.Config.Labels[labelUserHome],
-		"USER": image.Config.Labels[labelUserName],
+		"HOME": config.Labels[labelUserHome],
+		"USER": config.Labels[labelUserName],
 	}
-	for _, pair := range image.Config.Env {
+	for _, pair := range config.Env {
 		key, value, _ := strings.Cut(pair, "=")
 		env[key] = value
 	}
@@ -166,14 +167,9 @@ func withEnv(env []string) oci.SpecOpts {
 	}
 }
 
-// withUser takes "uid:gid", as templates have it.
-func withUser(user string) oci.SpecOpts {
+func withUser(user account) oci.SpecOpts {
 	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
-		var uid, gid uint32
-		if _, err := fmt.Sscanf(user, "%d:%d", &uid, &gid); err != nil {
-			return fmt.Errorf("the template's user %q: %w", user, err)
-		}
-		s.Process.User = specs.User{UID: uid, GID: gid}
+		s.Process.User = specs.User{UID: user.uid, GID: user.gid}
 		return nil
 	}
 }

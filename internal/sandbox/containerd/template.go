@@ -14,6 +14,7 @@ import (
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/image-spec/identity"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -65,6 +66,22 @@ func (s templateStore) has(ctx context.Context, ref sandbox.TemplateRef) (bool, 
 		return false, nil
 	}
 	return unpacked, err
+}
+
+// origin is the template as what a root is made from.
+func (s templateStore) origin(ctx context.Context, ref sandbox.TemplateRef) (origin, error) {
+	image, err := s.client.GetImage(ctx, templateImage(ref))
+	if errdefs.IsNotFound(err) {
+		return origin{}, coderunner.Errorf(coderunner.NotFound, "The template %s is not on this machine. Build it first.", ref.Name)
+	}
+	if err != nil {
+		return origin{}, err
+	}
+	spec, err := image.Spec(ctx)
+	if err != nil {
+		return origin{}, err
+	}
+	return origin{parent: identity.ChainID(spec.RootFS.DiffIDs).String(), template: ref, config: spec.Config}, nil
 }
 
 // provide makes the template's image unless it is there.

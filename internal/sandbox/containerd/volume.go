@@ -23,20 +23,16 @@ func (p *Provider) volumeFile(name string) string {
 	return filepath.Join(p.volumeDir(name), "volume.json")
 }
 
-// ensureVolumes makes the spec's volumes, owned by the template's user ("uid:gid").
-func (p *Provider) ensureVolumes(spec sandbox.Spec, user string) error {
+// ensureVolumes makes the spec's volumes, owned by the template's user.
+func (p *Provider) ensureVolumes(spec sandbox.Spec, user account) error {
 	for _, m := range spec.Volumes {
 		if _, err := os.Stat(p.volumeFile(m.Volume)); err == nil {
 			continue
 		}
-		var uid, gid int
-		if _, err := fmt.Sscanf(user, "%d:%d", &uid, &gid); err != nil {
-			return fmt.Errorf("the template's user %q: %w", user, err)
-		}
 		if err := os.MkdirAll(p.volumeData(m.Volume), 0o700); err != nil {
 			return err
 		}
-		if err := os.Chown(p.volumeData(m.Volume), uid, gid); err != nil {
+		if err := os.Chown(p.volumeData(m.Volume), int(user.uid), int(user.gid)); err != nil {
 			return err
 		}
 		if err := writeJSON(p.volumeFile(m.Volume), sandbox.Volume{Name: m.Volume, Labels: m.Labels}); err != nil {

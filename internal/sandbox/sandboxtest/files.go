@@ -38,6 +38,9 @@ func archive(t *testing.T, entries ...tar.Header) *bytes.Buffer {
 			h.Mode = 0o644
 		}
 		h.Size = int64(len(content))
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			h = tar.Header{Typeflag: h.Typeflag, PAXRecords: h.PAXRecords}
+		}
 		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) sandbox.Provider, templates ...sa
 	}
 	for _, group := range []map[string]func(*testing.T, *suite){
 		execTests, killTests, fileTests, networkTests, wallTests, limitTests,
-		lifecycleTests, refusalTests, volumeTests, processTests, outputTests, restartTests,
+		lifecycleTests, refusalTests, volumeTests, processTests, outputTests, restartTests, archiveTests, snapshotTests,
 	} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func (s *suite) tryMake(t *testing.T, spec sandbox.Spec) (box, error) {
 	if spec.Name == "" {
 		spec.Name = unique("box")
 	}
-	if spec.Template.Name == "" {
+	if spec.Template.Name == "" && spec.Snapshot == "" {
 		spec.Template = s.template.TemplateRef
 	}
 	t.Cleanup(func() {

@@ -1,0 +1,193 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	client "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+)
+
+// Create implements sandbox.Provider.
+func (p *Provider) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Info, error) {
+	if err := checkSpec(spec); err != nil {
+		return sandbox.Info{}, err
+	}
+	hash, err := specHash(spec)
+	if err != nil {
+		return sandbox.Info{}, err
+	}
+	defer p.locks.lock(spec.Name)()
+	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(spec.Name))
+	switch {
+	case errdefs.IsNotFound(err):
+		err = p.make(ctx, spec, hash)
+		if err != nil {
+			// Nothing half made stays behind, whatever stopped us.
+			cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			defer cancel()
+			err = errors.Join(p.translate(err, "making the sandbox "+spec.Name), p.destroy(cleanup, spec.Name))
+		}
+	case err == nil:
+		err = p.adopt(ctx, container, spec, hash)
+	}
+	if err != nil {
+		return sandbox.Info{}, p.translate(err, "making the sandbox "+spec.Name)
+	}
+	return p.Get(ctx, spec.Name)
+}
+
+// make makes a sandbox of which there is nothing but what a crash may have left.
+// Its record in the engine comes first: it holds the root against collection.
+func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) error {
+	from, err := p.origin(ctx, spec)
+	if err != nil {
+		return err
+	}
+	user, err := parseAccount(from.config.User)
+	if err != nil {
+		return err
+	}
+	if err := p.ensureVolumes(spec, user); err != nil {
+		return err
+	}
+	networked := make(chan error, 1)
+	go func() { networked <- p.connect(ctx, spec) }()
+	mounts, err := p.record(ctx, spec, hash, from, user)
+	if err := errors.Join(<-networked, err); err != nil {
+		return err
+	}
+	id := p.containerID(spec.Name)
+	pid, err := p.launchInit(ctx, id, mounts)
+	if err != nil {
+		return err
+	}
+	if err := p.unpack(ctx, id, pid, user, spec.Files); err != nil {
+		return err
+	}
+	if _, err := p.client.TaskService().Start(p.ctx(ctx), &tasks.StartRequest{ContainerID: id}); err != nil {
+		return errgrpc.ToNative(err)
+	}
+	_, err = p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: id, Labels: map[string]string{labelMaking: ""}}, "labels."+labelMaking)
+	return err
+}
+
+// connect gives the sandbox its network and the files that say so.
+func (p *Provider) connect(ctx context.Context, spec sandbox.Spec) error {
+	net, err := p.attach(ctx, spec.Name, networkOf(spec))
+	if err != nil {
+		return err
+	}
+	return p.writeFiles(spec, net)
+}
+
+// record makes the sandbox known to the engine, with its root.
+func (p *Provider) record(ctx context.Context, spec sandbox.Spec, hash string, from origin, user account) ([]mount.Mount, error) {
+	labels, err := from.labels()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(labels, map[string]string{labelInstance: p.cfg.Instance, labelName: spec.Name, labelNetwork: spec.Network, labelSpec: hash, labelMaking: "true"})
+	addOwn(labels, spec.Labels)
+	id := p.containerID(spec.Name)
+	record := containers.Container{ID: id, Labels: labels, Snapshotter: snapshotter, SnapshotKey: id, Runtime: containers.RuntimeInfo{Name: p.cfg.Runtime}}
+	runtime, err := oci.GenerateSpec(p.ctx(ctx), p.client, &record, p.runtimeSpec(id, spec, from.config, user)...)
+	if err != nil {
+		return nil, err
+	}
+	if record.Spec, err = typeurl.MarshalAny(runtime); err != nil {
+		return nil, err
+	}
+	if _, err := p.client.ContainerService().Create(p.ctx(ctx), record); err != nil {
+		return nil, err
+	}
+	prepare := func() ([]mount.Mount, error) {
+		return p.roots().Prepare(p.ctx(ctx), id, from.parent, snapshots.WithLabels(map[string]string{labelName: spec.Name}))
+	}
+	mounts, err := prepare()
+	if errdefs.IsAlreadyExists(err) { // a root without its sandbox is what a crash left
+		if err := p.roots().Remove(p.ctx(ctx), id); err != nil && !errdefs.IsNotFound(err) {
+			return nil, err
+		}
+		mounts, err = prepare()
+	}
+	if errdefs.IsNotFound(err) && spec.Snapshot != "" { // removed meanwhile
+		err = noSnapshot(spec.Snapshot)
+	}
+	return mounts, err
+}
+
+// launchInit makes the sandbox's first process, which waits to be started.
+func (p *Provider) launchInit(ctx context.Context, id string, mounts []mount.Mount) (uint32, error) {
+	request := &tasks.CreateTaskRequest{ContainerID: id, Rootfs: mount.ToProto(mounts)}
+	response, err := p.client.TaskService().Create(p.ctx(ctx), request)
+	return response.GetPid(), errgrpc.ToNative(err)
+}
+
+func networkOf(spec sandbox.Spec) string {
+	if spec.Network == "" {
+		return soloNetwork(spec.Name)
+	}
+	return spec.Network
+}
+
+// adopt takes a sandbox that is there already, and boots it if its processes are gone.
+func (p *Provider) adopt(ctx context.Context, container client.Container, spec sandbox.Spec, hash string) error {
+	labels, err := container.Labels(p.ctx(ctx))
+	if err != nil {
+		return err
+	}
+	if labels[labelEnding] != "" || labels[labelMaking] != "" { // whoever destroyed or made it was cut off
+		if err := p.destroy(ctx, spec.Name); err != nil {
+			return err
+		}
+		return p.make(ctx, spec, hash)
+	}
+	if labels[labelSpec] != hash {
+		return coderunner.Errorf(coderunner.Conflict, "There is a sandbox %q already, made from another specification.", spec.Name)
+	}
+	task, err := container.Task(p.ctx(ctx), nil)
+	if err == nil {
+		status, err := task.Status(p.ctx(ctx))
+		if err == nil && (status.Status == client.Running || status.Status == client.Paused) {
+			return nil
+		}
+		// Whoever made it came no further.
+		if err == nil && status.Status == client.Created && task.Start(p.ctx(ctx)) == nil {
+			return nil
+		}
+		if err := endTask(p.ctx(ctx), container); err != nil {
+			return err
+		}
+	} else if !errdefs.IsNotFound(err) {
+		return err
+	}
+	if err := p.hasRoot(ctx, spec.Name); err != nil {
+		return err
+	}
+	if err := p.connect(ctx, spec); err != nil {
+		return err
+	}
+	return p.boot(ctx, container)
+}
+
+func (p *Provider) boot(ctx context.Context, container client.Container) error {
+	task, err := container.NewTask(p.ctx(ctx), cio.NullIO)
+	if err != nil {
+		return err
+	}
+	return task.Start(p.ctx(ctx))
+}
