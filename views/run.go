@@ -6,8 +6,11 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
-// LogWindow is how many of the newest lines the run's page is first sent with,
-// and how many "Load earlier" adds.
+// LogFirst is how many of the newest lines the run's page is first sent with.
+const LogFirst = 500
+
+// LogWindow is how many lines "Load earlier" adds, and how many come at once when a
+// page polls.
 const LogWindow = 2000
 
 // RunPage is one execution of a playbook, live.
@@ -17,7 +20,7 @@ type RunPage struct {
 	Run        coderunner.Run
 	Deployment *coderunner.Deployment // nil for playbooks about the project as a whole
 	Steps      []coderunner.Step
-	Lines      []coderunner.LogLine // the newest, oldest first, at most LogWindow
+	Lines      []coderunner.LogLine // the newest, oldest first, at most LogFirst
 	URL        string               // where the app answers; shown when a deploy succeeded
 }
 
