@@ -107,7 +107,7 @@ type DestroyPage struct {
 type Losses struct {
 	Sandboxes   []string // the provider's names
 	Databases   []DatabaseLoss
-	Volumes     []string
+	Volumes     []VolumeLoss
 	Variables   []string // keys
 	Bundles     int
 	BundleBytes int64
@@ -117,7 +117,13 @@ type Losses struct {
 // DatabaseLoss is one database that goes.
 type DatabaseLoss struct {
 	Database  coderunner.Database
-	SizeBytes int64 // -1 if it could not be asked
+	SizeBytes int64 // of its data on disk; -1 if unknown
+}
+
+// VolumeLoss is one volume that goes.
+type VolumeLoss struct {
+	Name      string // the provider's
+	SizeBytes int64  // on disk; -1 if unknown
 }
 
 // none reports whether nothing but the project itself is lost.

@@ -100,6 +100,10 @@ type Provider interface {
 	// ListVolumes names the volumes of this instance whose labels include all of labels.
 	ListVolumes(ctx context.Context, labels map[string]string) ([]Volume, error)
 
+	// VolumeSize measures how many bytes of disk a volume's data takes now. It looks at
+	// every file, which may take a while: ctx bounds it.
+	VolumeSize(ctx context.Context, name string) (int64, error)
+
 	// RemoveVolume deletes a volume and its data for good. It fails with Conflict while a sandbox uses it.
 	RemoveVolume(ctx context.Context, name string) error
 
