@@ -118,7 +118,8 @@ type Provider interface {
 
 	// BuildTemplate makes the template, telling its progress in lines on out.
 	// Two builds of one template at once do the work once; both get its output
-	// from then on. A template that exists is success.
+	// from then on. A template that exists is success. A failure is Unavailable if its
+	// reason may pass (the network, the disk), and Invalid if another try would end alike.
 	BuildTemplate(ctx context.Context, t Template, out io.Writer) error
 
 	// Check tries the provider end to end without changing anything, and says what is wrong.
