@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,9 @@ func destroys(t *testing.T, page *tab, name string, machine []string) {
 	page.follow("Destroy project…")
 	page.sees("#losses", "This is lost")
 	losses := page.text(".losses")
+	if !regexp.MustCompile(`\d MB of data, every table and row`).MatchString(losses) || !regexp.MustCompile(`volume with all its files, [\d.]+ MB on disk`).MatchString(losses) {
+		t.Errorf("how much data is lost is not said: %s", losses)
+	}
 	for _, loss := range []string{name + ".localhost", "postgres-15 · app", "1 uploaded version"} {
 		if !strings.Contains(losses, loss) {
 			t.Errorf("%q is not among the losses: %s", loss, losses)

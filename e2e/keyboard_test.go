@@ -36,7 +36,7 @@ func (p *tab) focused() (name string, visible bool) {
 // on the way.
 func (p *tab) tabTo(name string) (way []string) {
 	p.t.Helper()
-	for range 60 {
+	for range 200 {
 		must(p.t, p.Keyboard().Press("Tab"))
 		at, visible := p.focused()
 		if at != "" && !visible {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/playwright-community/playwright-go"
+
+	"github.com/coderunner/coderunner/views"
 )
 
 // longest is how long a page may keep its thread from drawing.
@@ -42,7 +44,7 @@ func TestFiftyThousandLinesDoNotFreezeThePage(t *testing.T) {
 	_, err := page.Reload()
 	must(t, err)
 	page.sees(logEnd, "End of the log")
-	if n := page.count(".ln"); n != 2000 {
+	if n := page.count(".ln"); n != views.LogFirst {
 		t.Errorf("the page begins with %d lines", n)
 	}
 }

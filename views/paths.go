@@ -43,6 +43,21 @@ func shortURL(address string) string {
 	return strings.TrimSuffix(rest, "/")
 }
 
+// ProjectsPath is a page of the projects that match a search, or of all.
+func ProjectsPath(search string, page int) string {
+	query := url.Values{}
+	if search != "" {
+		query.Set("q", search)
+	}
+	if page > 1 {
+		query.Set("page", strconv.Itoa(page))
+	}
+	if len(query) == 0 {
+		return "/projects"
+	}
+	return "/projects?" + query.Encode()
+}
+
 // rootPath is the plan of another folder of the same bundle.
 func rootPath(project, bundle, root string) string {
 	return planPath(project, bundle) + "?root=" + url.QueryEscape(root)

@@ -4,10 +4,16 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
-// ProjectsPage lists what the user owns.
+// CardsPerPage is how many projects one page lists.
+const CardsPerPage = 48
+
+// ProjectsPage lists what the user owns, or what of it matches a search.
 type ProjectsPage struct {
 	Frame
-	Projects    []ProjectCard // newest first
+	Projects    []ProjectCard // of this page, newest first
+	Search      string        // a part of the name or slug; "" for all
+	Total       int           // how many there are on all pages
+	Page        int           // from 1
 	Samples     []Sample
 	UploadLimit int64 // bytes of one upload
 }
@@ -26,6 +32,27 @@ type Sample struct {
 	Title       string
 	Description string
 	Parts       []string // "Node.js 18", "PostgreSQL 15"
+}
+
+// Pages is how many pages there are, at least one.
+func (p ProjectsPage) Pages() int { return max(1, (p.Total+CardsPerPage-1)/CardsPerPage) }
+
+// searchable reports whether there is more to look through than one page shows.
+func (p ProjectsPage) searchable() bool { return p.Search != "" || p.Pages() > 1 }
+
+// extent says in a sentence which of how many projects the page shows.
+func (p ProjectsPage) extent() string {
+	begin := (p.Page-1)*CardsPerPage + 1
+	span := "Projects " + thousands(begin) + " to " + thousands(begin+len(p.Projects)-1) + " of " + thousands(p.Total)
+	switch {
+	case p.Search == "":
+		return span + ", newest first."
+	case p.Pages() > 1:
+		return span + " that match “" + p.Search + "”."
+	case p.Total == 1:
+		return "1 project matches “" + p.Search + "”."
+	}
+	return count(p.Total, "project") + " match “" + p.Search + "”."
 }
 
 // moving reports whether any project's state is about to change by itself.
@@ -84,7 +111,7 @@ type DestroyPage struct {
 type Losses struct {
 	Sandboxes   []string // the provider's names
 	Databases   []DatabaseLoss
-	Volumes     []string
+	Volumes     []VolumeLoss
 	Variables   []string // keys
 	Bundles     int
 	BundleBytes int64
@@ -94,7 +121,13 @@ type Losses struct {
 // DatabaseLoss is one database that goes.
 type DatabaseLoss struct {
 	Database  coderunner.Database
-	SizeBytes int64 // -1 if it could not be asked
+	SizeBytes int64 // of its data on disk; -1 if unknown
+}
+
+// VolumeLoss is one volume that goes.
+type VolumeLoss struct {
+	Name      string // the provider's
+	SizeBytes int64  // on disk; -1 if unknown
 }
 
 // none reports whether nothing but the project itself is lost.

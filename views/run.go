@@ -7,8 +7,11 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
-// LogWindow is how many of the newest lines the run's page is first sent with,
-// and how many "Load earlier" adds.
+// LogFirst is how many of the newest lines the run's page is first sent with.
+const LogFirst = 500
+
+// LogWindow is how many lines "Load earlier" adds, and how many come at once when a
+// page polls.
 const LogWindow = 2000
 
 // RunPage is one execution of a playbook, live.
@@ -20,7 +23,7 @@ type RunPage struct {
 	Ahead      *coderunner.Run        // the one at work that a queued run waits for
 	Serving    *coderunner.Deployment // the version that serves in spite of a run that came to nothing
 	Steps      []coderunner.Step
-	Lines      []coderunner.LogLine // the newest, oldest first, at most LogWindow
+	Lines      []coderunner.LogLine // the newest, oldest first, at most LogFirst
 	URL        string               // where the app answers; shown when a deploy succeeded
 }
 

@@ -61,7 +61,7 @@ func (b *bench) pages(ctx context.Context) error {
 		return err
 	}
 	for _, page := range [][2]string{
-		{"projects, 50 of the 1,000", "/projects"},
+		{"projects, the newest 48 of one user's 50", "/projects"},
 		{"a project", "/projects/" + project},
 		{"its deployments", "/projects/" + project + "/deployments"},
 		{"a run with 2,000 lines", "/runs/" + run},
@@ -77,7 +77,7 @@ func (b *bench) pages(ctx context.Context) error {
 	if _, err := db.Exec(ctx, "UPDATE projects SET user_id = (SELECT id FROM users WHERE email = $1)", email); err != nil {
 		return err
 	}
-	if err := b.page(ctx, "projects, all 1,000 of one user", "/projects"); err != nil {
+	if err := b.page(ctx, "projects, the newest 48 of one user's 1,000", "/projects"); err != nil {
 		return err
 	}
 	return b.page(ctx, "API: projects, 50 of 1,000 of one user", api.Prefix+"/projects")

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,17 +153,25 @@ func (a *App) templates(ctx context.Context) (map[string]web.TemplateStatus, err
 	return states, nil
 }
 
-// volumes names those that go when a project is destroyed.
-func (a *App) volumes(ctx context.Context, projectID string) ([]string, error) {
+// volumes lists those that go when a project is destroyed, by name. Nobody waits long
+// for their sizes.
+func (a *App) volumes(ctx context.Context, projectID string) ([]views.VolumeLoss, error) {
 	list, err := a.provider.ListVolumes(ctx, playbook.ProjectLabels(projectID))
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, v := range list {
-		names = append(names, v.Name)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	losses := make([]views.VolumeLoss, len(list))
+	for i, v := range list {
+		losses[i] = views.VolumeLoss{Name: v.Name}
+		if losses[i].SizeBytes, err = a.provider.VolumeSize(ctx, v.Name); err != nil {
+			losses[i].SizeBytes = -1
+			a.log.Warn("measuring a volume", "volume", v.Name, "err", err)
+		}
 	}
-	return names, nil
+	slices.SortFunc(losses, func(a, b views.VolumeLoss) int { return strings.Compare(a.Name, b.Name) })
+	return losses, nil
 }
 
 // watchRoutes keeps the edge's table true: at each change, and every few seconds

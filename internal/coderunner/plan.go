@@ -69,7 +69,7 @@ const MaxCommand = 4096
 // Check says whether the plan can be deployed. The sentence names the field.
 func (p Plan) Check() error {
 	if p.Runtime.Appliance == "" {
-		return FieldError("appliance", "The plan names no appliance to run on.")
+		return FieldError("appliance", "Choose what the app runs on.")
 	}
 	if strings.TrimSpace(p.Start.Value) == "" {
 		return FieldError("start", "The plan has no start command. Add \"start\" to the scripts in package.json, or type the command here.")

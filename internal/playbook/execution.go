@@ -52,6 +52,7 @@ type execution struct {
 	steps      []*step
 	log        *runlog.Writer
 	redact     *runlog.Redactor
+	builds     builds
 	endOutput  func() // ends the reading of a healthy app's output; nil without one
 }
 

@@ -29,11 +29,16 @@ func (x *execution) template(ctx context.Context, step string, def appliance.Def
 	if err != nil || ready {
 		return t, err
 	}
-	x.log.Say(step, "The template %s is not on this machine yet. Building it; this happens once and takes a minute or two.", def.Name)
 	out := x.log.Stream(step, coderunner.System)
 	defer out.Close()
+	told, first := x.builds.begin(def.Name, out)
+	if first {
+		x.log.Say(step, "The template %s is not on this machine yet. Building it; this happens once and takes a minute or two.", def.Name)
+	}
 	begin := time.Now()
-	if err := x.e.provider.BuildTemplate(ctx, t, out); err != nil {
+	err = x.e.provider.BuildTemplate(ctx, t, told)
+	x.builds.end(def.Name, told)
+	if err != nil {
 		return t, err
 	}
 	x.log.Say(step, "The template %s is ready after %s.", def.Name, time.Since(begin).Round(time.Second))

@@ -143,8 +143,13 @@ func drainPrevious(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
+	st.background.Wait()
 	removed := 0
 	for _, r := range records {
+		if r.Purpose == coderunner.ForBuild && r.RunID == st.run.ID { // what an owner that was cut off left
+			st.later(func(ctx context.Context) error { return st.remove(ctx, r.ID) })
+			continue
+		}
 		if r.Purpose != coderunner.ForApp || r.ID == st.appSandbox() {
 			continue
 		}

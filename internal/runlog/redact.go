@@ -27,6 +27,7 @@ type Redactor struct {
 	mu      sync.RWMutex
 	plain   [][]byte // as they were given, line by line; looked for in URL-encoded text as well
 	coded   [][]byte // as JSON and base64 write them
+	broken  pieces   // base64 in lines
 	longest int
 }
 
@@ -38,8 +39,8 @@ func NewRedactor(values ...string) *Redactor {
 }
 
 // Add hides more values: each of their lines, since a log has lines, and what
-// becomes of them in URLs, in JSON strings and, alone or after a user's name, in
-// basic authentication.
+// becomes of them in URLs, in JSON strings and in base64, alone or among other text
+// (after a user's name in basic authentication, say), also if that is broken into lines.
 func (r *Redactor) Add(values ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,7 +55,10 @@ func (r *Redactor) Add(values ...string) {
 			r.coded = r.keep(r.coded, inJSON(line, false), 1)
 		}
 		for _, form := range inBase64(value) {
-			r.coded = r.keep(r.coded, form, 1)
+			known := len(r.coded)
+			if r.coded = r.keep(r.coded, form, 1); len(r.coded) > known {
+				r.broken.add(r.coded[known])
+			}
 		}
 	}
 }
@@ -129,6 +133,7 @@ func (r *Redactor) find(text []byte) []stretch {
 	defer r.mu.RUnlock()
 	found := search(nil, text, r.plain, nil)
 	found = search(found, text, r.coded, nil)
+	found = r.broken.find(found, text)
 	if len(r.plain) > 0 && bytes.IndexByte(text, '%') >= 0 {
 		decoded, at := decode(text, false)
 		found = search(found, decoded, r.plain, at)

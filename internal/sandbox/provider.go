@@ -104,6 +104,10 @@ type Provider interface {
 	// ListVolumes names the volumes of this instance whose labels include all of labels.
 	ListVolumes(ctx context.Context, labels map[string]string) ([]Volume, error)
 
+	// VolumeSize measures how many bytes of disk a volume's data takes now. It looks at
+	// every file, which may take a while: ctx bounds it.
+	VolumeSize(ctx context.Context, name string) (int64, error)
+
 	// RemoveVolume deletes a volume and its data for good. It fails with Conflict while a sandbox uses it.
 	RemoveVolume(ctx context.Context, name string) error
 
@@ -118,7 +122,8 @@ type Provider interface {
 
 	// BuildTemplate makes the template, telling its progress in lines on out.
 	// Two builds of one template at once do the work once; both get its output
-	// from then on. A template that exists is success.
+	// from then on. A template that exists is success. A failure is Unavailable if its
+	// reason may pass (the network, the disk), and Invalid if another try would end alike.
 	BuildTemplate(ctx context.Context, t Template, out io.Writer) error
 
 	// Check tries the provider end to end without changing anything, and says what is wrong.

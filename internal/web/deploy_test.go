@@ -93,7 +93,7 @@ func TestDeployFormKeepsWhatWasTyped(t *testing.T) {
 		"health":    {"health_path", "health", "#error-health_path", "slash"},
 		"root":      {"root", "../../etc", "#error-root", "folder within the upload"},
 		"no folder": {"root", "nowhere", "#error-root", "no folder"},
-		"appliance": {"appliance", "", "#error-appliance", "no appliance"},
+		"appliance": {"appliance", "", "#error-appliance", "Choose what the app runs on."},
 		"no name":   {"name", " ", "#error-name", "needs a name"},
 		"name":      {"name", "Taken", "#error-name", "already have a project"},
 		"key":       {"env_key", "1BAD", "[id^='error-env_key.']", "not a variable name"},

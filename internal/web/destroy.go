@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -78,18 +77,23 @@ func (s *site) losses(ctx context.Context, user coderunner.User, projectID strin
 	for _, sandbox := range sandboxes {
 		lost.Sandboxes = append(lost.Sandboxes, sandbox.ID)
 	}
+	if s.Volumes != nil {
+		if lost.Volumes, err = s.Volumes(ctx, projectID); err != nil {
+			return lost, err
+		}
+	}
 	databases, err := s.Store.ProjectDatabases(ctx, projectID)
 	if err != nil {
 		return lost, err
 	}
 	for _, database := range databases {
-		lost.Databases = append(lost.Databases, views.DatabaseLoss{Database: database.Database, SizeBytes: -1})
-	}
-	if s.Volumes != nil {
-		if lost.Volumes, err = s.Volumes(ctx, projectID); err != nil {
-			return lost, err
+		loss := views.DatabaseLoss{Database: database.Database, SizeBytes: -1}
+		for _, volume := range lost.Volumes {
+			if volume.Name == database.Volume {
+				loss.SizeBytes = volume.SizeBytes
+			}
 		}
-		slices.Sort(lost.Volumes)
+		lost.Databases = append(lost.Databases, loss)
 	}
 	variables, err := s.Projects.Variables(ctx, user.ID, projectID)
 	if err != nil {

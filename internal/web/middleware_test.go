@@ -10,6 +10,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/web"
 	"github.com/coderunner/coderunner/static"
+	"github.com/coderunner/coderunner/views"
 )
 
 func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
@@ -95,7 +96,7 @@ func TestPanicsAndDefectsAreLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
 	panicking := true
 	w := newWorld(t, func(s *web.Services) {
-		s.Volumes = func(context.Context, string) ([]string, error) {
+		s.Volumes = func(context.Context, string) ([]views.VolumeLoss, error) {
 			if panicking {
 				panic("the secret is hunter2")
 			}

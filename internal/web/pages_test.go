@@ -98,7 +98,9 @@ func TestProjectPage(t *testing.T) {
 func TestDestroyListsTheLossesAndAsksForTheName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(s *web.Services) {
-		s.Volumes = func(_ context.Context, id string) ([]string, error) { return []string{"vol-of-" + id}, nil }
+		s.Volumes = func(_ context.Context, id string) ([]views.VolumeLoss, error) {
+			return []views.VolumeLoss{{Name: "vol-1", SizeBytes: 41 << 20}, {Name: "vol-2", SizeBytes: -1}, {Name: "vol-of-" + id, SizeBytes: 3 << 10}}, nil
+		}
 	})
 	p, _ := w.project(w.ada, "Café")
 	ctx := t.Context()
@@ -111,7 +113,8 @@ func TestDestroyListsTheLossesAndAsksForTheName(t *testing.T) {
 	}
 	path := "/projects/" + p.ID + "/destroy"
 	a := w.ada.get(path).want(http.StatusOK)
-	for _, loss := range []string{"postgres-15 · cafe", "vol-of-" + p.ID, "db-sandbox-1", "TOKEN", "1 uploaded version"} {
+	for _, loss := range []string{"postgres-15 · cafe 41.0 MB of data, every table and row", "vol-1 volume with all its files, 41.0 MB on disk", "vol-2 volume with all its filesvol-of",
+		"vol-of-" + p.ID + " volume with all its files, 3 KB on disk", "db-sandbox-1", "TOKEN", "1 uploaded version"} {
 		a.wantText(".losses", loss)
 	}
 	w.ada.post(path, map[string][]string{"name": {"cafe"}}).want(http.StatusUnprocessableEntity).wantText("#error-name", "not the project's name")

@@ -1,26 +1,31 @@
 package web
 
 import (
-	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/views"
 )
 
-// maxCards is how many projects the page shows.
-const maxCards = 1000
+// farthestPage bounds what is asked of the store; nobody has that many projects.
+const farthestPage = 1 << 20
 
-// projects lists what the user owns. htmx gets the list alone, which asks for itself
-// again while something in it moves.
+// projects lists what the user owns, a page at a time, or what of it matches a search.
+// htmx gets the list alone, which asks for itself again while something in it moves.
 func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
-	summaries, total, err := s.Store.ProjectSummaries(r.Context(), user.ID, "", maxCards, 0)
+	query := r.URL.Query()
+	page := views.ProjectsPage{
+		Frame: s.frame("Projects", views.SectionProjects, user), UploadLimit: s.UploadLimit,
+		Search: searched(query.Get("q")), Page: int(min(max(number(query.Get("page")), 1), farthestPage)),
+	}
+	summaries, total, err := s.Store.ProjectSummaries(r.Context(), user.ID, page.Search, views.CardsPerPage, (page.Page-1)*views.CardsPerPage)
 	if err != nil {
 		return err
 	}
-	page := views.ProjectsPage{Frame: s.frame("Projects", views.SectionProjects, user), UploadLimit: s.UploadLimit}
-	if total > len(summaries) {
-		page.Flash = &views.Flash{Kind: views.FlashNote, Text: fmt.Sprintf("You have %d projects. The newest %d are shown; the API lists them all.", total, len(summaries))}
+	page.Total = total
+	if page.Page > page.Pages() {
+		return redirect(w, r, views.ProjectsPath(page.Search, page.Pages()))
 	}
 	for _, summary := range summaries {
 		page.Projects = append(page.Projects, views.ProjectCard{Project: summary.Project, URL: summary.PublicURL, Latest: summary.Deployment, Run: summary.Run})
@@ -32,4 +37,9 @@ func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.
 		return s.render(w, r, http.StatusOK, views.ProjectCards(page))
 	}
 	return s.render(w, r, http.StatusOK, views.Projects(page))
+}
+
+// searched is what a search is for: text that the database can compare with.
+func searched(text string) string {
+	return strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", ""))
 }

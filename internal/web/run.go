@@ -19,7 +19,7 @@ func (s *site) run(w http.ResponseWriter, r *http.Request, user coderunner.User)
 		return err
 	}
 	// The run was read before its lines: an ended one writes none.
-	if page.Lines, err = s.Store.LogBefore(r.Context(), page.Run.ID, math.MaxInt64, views.LogWindow); err != nil {
+	if page.Lines, err = s.Store.LogBefore(r.Context(), page.Run.ID, math.MaxInt64, views.LogFirst); err != nil {
 		return err
 	}
 	return s.render(w, r, http.StatusOK, views.Run(page))

@@ -117,14 +117,14 @@ func TestStreamShowsEachLineOnceAcrossReconnects(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	_, run, lease := w.deployed(w.ada, "shop")
-	w.say(lease, 1, texts(1, 700)...)
+	w.say(lease, 1, texts(1, views.LogFirst)...)
 	page := w.ada.get("/runs/" + run.ID).want(http.StatusOK)
 	seen := lineNumbers(t, page.body)
 	connect, _ := page.page().Find("#run-live").Attr("hx-sse:connect")
-	if connect != "/runs/"+run.ID+"/events?after=700" {
+	if connect != "/runs/"+run.ID+"/events?after=500" {
 		t.Fatalf("the page connects to %q", connect)
 	}
-	w.say(lease, 701, texts(701, 1300)...)
+	w.say(lease, views.LogFirst+1, texts(views.LogFirst+1, 1300)...)
 	s := w.ada.stream(connect)
 	first, before := s.until("lines")
 	if len(before) != 0 {
@@ -299,20 +299,26 @@ func TestLogInPieces(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	_, run, lease := w.deployed(w.ada, "shop")
-	const all = views.LogWindow + 100
+	const all = views.LogWindow + views.LogFirst + 100
 	w.say(lease, 1, texts(1, all)...)
 	page := w.ada.get("/runs/" + run.ID).want(http.StatusOK)
-	if got := lineNumbers(t, page.body); !slices.Equal(got, numbers(101, all)) {
-		t.Errorf("the page has %d lines, want the newest %d", len(got), views.LogWindow)
+	if got := lineNumbers(t, page.body); !slices.Equal(got, numbers(all-views.LogFirst+1, all)) {
+		t.Errorf("the page has %d lines, want the newest %d", len(got), views.LogFirst)
 	}
-	earlier, _ := page.page().Find("#log-earlier").Attr("hx-get")
-	a := w.ada.get(earlier, "HX-Request", "true").want(http.StatusOK)
-	if got := lineNumbers(t, a.body); !slices.Equal(got, numbers(1, 100)) || strings.Contains(a.body, "<html") || strings.Contains(a.body, "log-earlier") {
-		t.Errorf("earlier lines: %d of them, in %.100s", len(got), a.body)
+	// Each piece of earlier lines ends where the last began, and brings the button for the next.
+	for to := all - views.LogFirst; to > 0; to -= views.LogWindow {
+		earlier, _ := page.page().Find("#log-earlier").Attr("hx-get")
+		page = w.ada.get(earlier, "HX-Request", "true").want(http.StatusOK)
+		if got := lineNumbers(t, page.body); !slices.Equal(got, numbers(max(1, to-views.LogWindow+1), to)) || strings.Contains(page.body, "<html") {
+			t.Errorf("earlier lines up to %d: %d of them, in %.100s", to, len(got), page.body)
+		}
+	}
+	if strings.Contains(page.body, "log-earlier") {
+		t.Error("there are lines before the first")
 	}
 	// The polled update brings no state while there are more lines: a page that sees the end asks no more.
 	w.finish(lease, coderunner.RunSucceeded, nil)
-	a = w.ada.get("/runs/"+run.ID+"/log?after=0", "HX-Request", "true").want(http.StatusOK)
+	a := w.ada.get("/runs/"+run.ID+"/log?after=0", "HX-Request", "true").want(http.StatusOK)
 	if got := lineNumbers(t, a.body); !slices.Equal(got, numbers(1, views.LogWindow)) || strings.Contains(a.body, "run-bar") {
 		t.Errorf("%d lines, or the state before the last line", len(got))
 	}

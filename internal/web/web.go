@@ -91,8 +91,8 @@ type Services struct {
 
 	// Templates answers the state of each appliance's template by name. Optional.
 	Templates func(ctx context.Context) (map[string]TemplateStatus, error)
-	// Volumes names the provider's volumes of a project. Optional.
-	Volumes func(ctx context.Context, projectID string) ([]string, error)
+	// Volumes answers the provider's volumes of a project by name. Optional.
+	Volumes func(ctx context.Context, projectID string) ([]views.VolumeLoss, error)
 
 	UploadLimit int64 // bytes of one upload
 	Log         *slog.Logger

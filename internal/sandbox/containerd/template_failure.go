@@ -21,7 +21,7 @@ func isDiskFull(err error) bool {
 
 const (
 	networkTrouble = `(?i)temporary failure resolving|could not resolve|could not connect|unable to connect|connection (refused|timed out|failed)|` +
-		`network is unreachable|failed to fetch|no route to host|proxy connect`
+		`network is unreachable|failed to fetch|no route to host|proxy connect|hash sum mismatch`
 	unknownPackage = `Unable to locate package (\S+)|Package '?([a-z0-9+.-]+)'? has no installation candidate`
 )
 
@@ -57,8 +57,7 @@ func explainBuild(err error, dir string, t sandbox.Template, say func(string, ..
 			"Debian's packages could not be downloaded for the template %s: %s Check this machine's network, its proxy settings and the sources of apt, and try again.",
 			t.Name, complaint(script.lines))
 	}
-	return coderunner.Wrap(err, coderunner.Unavailable,
-		"The template %s could not be built: %s The lines before this in the log tell more.", t.Name, complaint(script.lines))
+	return coderunner.Wrap(err, coderunner.Invalid, "The template %s could not be built: %s", t.Name, complaint(script.lines))
 }
 
 func diskFull(err error, dir string) error {

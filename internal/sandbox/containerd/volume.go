@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -64,6 +66,50 @@ func (p *Provider) ListVolumes(_ context.Context, labels map[string]string) ([]s
 		}
 	}
 	return volumes, nil
+}
+
+// VolumeSize implements sandbox.Provider. Whoever is in a sandbox may change the tree
+// under our eyes: what has gone takes nothing, and no link leads out of the volume.
+func (p *Provider) VolumeSize(ctx context.Context, name string) (int64, error) {
+	if err := checkName("volume", name); err != nil {
+		return 0, err
+	}
+	root, err := os.OpenRoot(p.volumeData(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, coderunner.Errorf(coderunner.NotFound, "There is no volume %s.", name)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("measure the volume %s: %w", name, err)
+	}
+	defer root.Close()
+	var bytes int64
+	linked := map[uint64]bool{} // files of several names, counted already
+	err = fs.WalkDir(root.FS(), ".", func(_ string, entry fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var info fs.FileInfo
+		if err == nil {
+			info, err = entry.Info()
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		file, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || linked[file.Ino] {
+			return nil
+		}
+		linked[file.Ino] = file.Nlink > 1 && !entry.IsDir()
+		bytes += file.Blocks * 512
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("measure the volume %s: %w", name, err)
+	}
+	return bytes, nil
 }
 
 // RemoveVolume implements sandbox.Provider.

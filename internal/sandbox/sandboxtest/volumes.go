@@ -1,6 +1,8 @@
 package sandboxtest
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"testing"
 
@@ -12,6 +14,7 @@ var volumeTests = map[string]func(*testing.T, *suite){
 	"VolumesPersist": testVolumesPersist,
 	"VolumeLabels":   testVolumeLabels,
 	"RemoveVolume":   testRemoveVolume,
+	"VolumeSize":     testVolumeSize,
 }
 
 func testVolumesPersist(t *testing.T, s *suite) {
@@ -88,4 +91,43 @@ func testRemoveVolume(t *testing.T, s *suite) {
 		t.Errorf("a removed volume that is made again has %q", got)
 	}
 	wantKind(t, s.provider.RemoveVolume(within(t), "../x"), coderunner.Invalid, "removing a volume of no name")
+}
+
+func testVolumeSize(t *testing.T, s *suite) {
+	volume := s.volume(t)
+	b := s.make(t, sandbox.Spec{Volumes: []sandbox.Mount{{Volume: volume, Path: "/data"}}})
+	size := func() int64 {
+		t.Helper()
+		bytes, err := s.provider.VolumeSize(within(t), volume)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	const mega = 1 << 20
+	empty := size()
+	if empty < 0 || empty > mega {
+		t.Errorf("an empty volume takes %d bytes", empty)
+	}
+	// A file of two names counts once, holes and what links lead to not at all.
+	b.sh(t, `mkdir -p /data/a/b && dd if=/dev/urandom of=/data/a/b/file bs=1M count=8 2>/dev/null && ln /data/a/b/file /data/other &&
+		truncate -s 1G /data/hole && ln -s / /data/root && ln -s /usr /data/a/usr && sync -f /data`)
+	if grown := size() - empty; grown < 8*mega || grown > 9*mega {
+		t.Errorf("8 MiB more take %d bytes", grown)
+	}
+	if err := s.provider.Destroy(within(t), b.name); err != nil {
+		t.Fatal(err)
+	}
+	if grown := size() - empty; grown < 8*mega {
+		t.Errorf("without its sandbox the volume takes %d bytes more", grown)
+	}
+	over, cancel := context.WithCancel(within(t))
+	cancel()
+	if _, err := s.provider.VolumeSize(over, volume); !errors.Is(err, context.Canceled) {
+		t.Errorf("measuring when nobody waits: %v", err)
+	}
+	_, err := s.provider.VolumeSize(within(t), unique("volume"))
+	wantKind(t, err, coderunner.NotFound, "measuring a volume that is not there")
+	_, err = s.provider.VolumeSize(within(t), "../x")
+	wantKind(t, err, coderunner.Invalid, "measuring a volume of no name")
 }
