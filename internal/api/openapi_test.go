@@ -60,9 +60,10 @@ func TestDescriptionHasEveryOperation(t *testing.T) {
 		}
 	}
 	want := []string{
-		"DELETE projects/{id}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log",
-		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register",
-		"POST projects", "POST projects/{id}/bundles", "POST projects/{id}/deployments", "POST runs/{id}/cancel",
+		"DELETE projects/{id}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET projects/{id}/deployments", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log",
+		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register", "POST deployments/{id}/rollback",
+		"POST projects", "POST projects/{id}/bundles", "POST projects/{id}/deployments", "POST projects/{id}/redeploy", "POST projects/{id}/restart",
+		"POST projects/{id}/start", "POST projects/{id}/stop", "POST runs/{id}/cancel",
 	}
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("described are %q, want %q", got, want)

@@ -50,7 +50,7 @@ func newWorld(t *testing.T, limits bundle.Limits, change ...func(*api.Services))
 	w := &world{T: t, store: store.New(testdb.NewPool(t)), log: &syncBuffer{}}
 	bundles := must(bundle.Open(t.TempDir(), limits))(t)
 	keys := must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
-	w.engine = &engine{store: w.store}
+	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, nil, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
 	hub := runlog.NewHub(w.store)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -109,7 +109,7 @@ func (b *syncBuffer) String() string {
 
 // engine writes the rows of a run and leaves the work to the test.
 type engine struct {
-	api.Engine // what no test asks for
+	api.Engine // the real one, not started, for all that is not written out below
 	store      *store.Store
 	mu         sync.Mutex
 	asked      []playbook.DeployRequest

@@ -234,6 +234,12 @@ func (p *platform) wipe(t testing.TB) {
 			t.Error(err)
 		}
 	}
+	snapshots, _ := p.provider.ListSnapshots(ctx, nil)
+	for range snapshots { // those that others are made from go last
+		for _, s := range snapshots {
+			_ = p.provider.RemoveSnapshot(ctx, s.Name)
+		}
+	}
 	volumes, _ := p.provider.ListVolumes(ctx, nil)
 	for _, v := range volumes {
 		if err := p.provider.RemoveVolume(ctx, v.Name); err != nil {

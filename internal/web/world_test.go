@@ -52,7 +52,7 @@ func newWorld(t *testing.T, change ...func(*web.Services)) *world {
 	bundles := must(bundle.Open(t.TempDir(), bundle.Limits{ArchiveBytes: 1 << 20, FreeBytes: 1}))(t)
 	keys := must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
 	w.projects = project.New(w.store, bundles, keys)
-	w.engine = &engine{store: w.store}
+	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, nil, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
 	people := must(auth.New(auth.Config{KeyFile: filepath.Join(t.TempDir(), "jwt.key"), PublicURL: "http://localhost:8080"}, w.store))(t)
 	hub := runlog.NewHub(w.store)
 	ctx, stop := context.WithCancel(context.Background())
@@ -116,7 +116,7 @@ var (
 
 // engine writes the rows of a run and leaves the work to the test.
 type engine struct {
-	web.Engine // what no test asks for
+	web.Engine // the real one, not started, for all that is not written out below
 	store      *store.Store
 	mu         sync.Mutex
 	asked      []playbook.DeployRequest
