@@ -7,16 +7,21 @@ import (
 	"strings"
 )
 
-// words are what a page says: what happened, and what to do.
-type words struct{ title, text string }
-
-var pages = map[int]words{
-	http.StatusNotFound:                    {"Nothing runs at this address", "No app answers here: its name may be misspelt, or the app was stopped or removed. If it is yours, open it in CodeRunner and deploy it."},
-	http.StatusBadGateway:                  {"The app does not answer", "There is an app at this address, but it gave no proper answer. Try again in a moment. If it is yours, its log in CodeRunner says why."},
-	http.StatusServiceUnavailable:          {"A new version took over", "The version that was answering was replaced before it was done. Try again: the new one answers."},
-	http.StatusRequestHeaderFieldsTooLarge: {"The request's headers are too large", "Most often these are cookies. Delete the cookies of this address in your browser and try again."},
-	http.StatusMethodNotAllowed:            {"This is not a proxy for other addresses", "Requests with CONNECT are not answered here."},
+// page is an answer of the edge itself: what happened, and what to do.
+type page struct {
+	status      int
+	title, text string
 }
+
+var (
+	nothingHere     = page{http.StatusNotFound, "Nothing runs at this address", "No app answers here: its name may be misspelt, or the app was removed. If it is yours, open it in CodeRunner and deploy it."}
+	stopped         = page{http.StatusServiceUnavailable, "This app is stopped", "Its owner has stopped it. If it is yours, open it in CodeRunner and start it."}
+	unreachable     = page{http.StatusBadGateway, "The app does not answer", "There is an app at this address, but nothing answers where it should run: it may have crashed, or is just starting. Try again in a moment. If it is yours, its log in CodeRunner says why."}
+	noProperAnswer  = page{http.StatusBadGateway, "The app does not answer properly", "There is an app at this address, but it broke off, or its answer was not one. Try again in a moment. If it is yours, its log in CodeRunner says why."}
+	replaced        = page{http.StatusServiceUnavailable, "A new version took over", "The version that was answering was replaced before it was done. Try again: the new one answers."}
+	headersTooLarge = page{http.StatusRequestHeaderFieldsTooLarge, "The request's headers are too large", "Most often these are cookies. Delete the cookies of this address in your browser and try again."}
+	notAProxy       = page{http.StatusMethodNotAllowed, "This is not a proxy for other addresses", "Requests with CONNECT are not answered here."}
+)
 
 const pageHTML = `<!doctype html>
 <html lang="en">
@@ -40,19 +45,18 @@ p { margin: 0; opacity: .75; }
 `
 
 // writePage answers for the edge itself. Nothing of the request is in it.
-func writePage(w http.ResponseWriter, r *http.Request, status int) {
-	page := pages[status]
+func writePage(w http.ResponseWriter, r *http.Request, page page) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(status)
+		w.WriteHeader(page.status)
 		fmt.Fprintf(w, "%s.\n%s\n", page.title, page.text)
 		return
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	w.WriteHeader(status)
+	w.WriteHeader(page.status)
 	fmt.Fprintf(w, pageHTML, html.EscapeString(page.title), html.EscapeString(page.text))
 }

@@ -73,11 +73,11 @@ func (s *Store) SetDeploymentDatabase(ctx context.Context, id, sandbox string, s
 	return translate(s.q.SetDeploymentDatabase(ctx, pointer(sandbox), info, id), "deployment")
 }
 
-// MoveRoute points a host at a sandbox and gives the deployment, and no other of
-// the project, the public URL. Conflict when the host is another project's.
+// MoveRoute points a host at a sandbox, live or stopped as the route says, and gives the
+// deployment, and no other of the project, the public URL. Conflict when the host is another project's.
 func (s *Store) MoveRoute(ctx context.Context, r coderunner.Route, url string) error {
 	return s.InTx(ctx, func(s *Store) error {
-		n, err := s.q.UpsertRoute(ctx, sqlc.UpsertRouteParams{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target})
+		n, err := s.q.UpsertRoute(ctx, sqlc.UpsertRouteParams{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, State: routeState(r.Stopped)})
 		if err != nil {
 			return translate(err, "route")
 		}
@@ -113,6 +113,17 @@ func (s *Store) ProjectRoutes(ctx context.Context, projectID string) ([]coderunn
 	return each(rows, route), translate(err, "route")
 }
 
+// StopProjectRoutes makes the edge tell a project's visitors that the app is
+// stopped. MoveRoute makes a route live again.
+func (s *Store) StopProjectRoutes(ctx context.Context, projectID string) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.q.StopProjectRoutes(ctx, projectID); err != nil {
+			return translate(err, "route")
+		}
+		return s.notifyRoutes(ctx)
+	})
+}
+
 // DeleteProjectRoutes takes a project off the edge.
 func (s *Store) DeleteProjectRoutes(ctx context.Context, projectID string) error {
 	return s.InTx(ctx, func(s *Store) error {
@@ -127,7 +138,15 @@ func (s *Store) DeleteProjectRoutes(ctx context.Context, projectID string) error
 }
 
 func route(r sqlc.Route) coderunner.Route {
-	return coderunner.Route{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, UpdatedAt: r.UpdatedAt}
+	return coderunner.Route{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, Stopped: r.State == routeState(true), UpdatedAt: r.UpdatedAt}
+}
+
+// routeState is a route's state in its table.
+func routeState(stopped bool) string {
+	if stopped {
+		return "stopped"
+	}
+	return "live"
 }
 
 // SealedDatabase is a project's database with its connection encrypted.

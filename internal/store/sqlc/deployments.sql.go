@@ -303,7 +303,7 @@ func (q *Queries) ProjectDeployments(ctx context.Context, arg ProjectDeployments
 }
 
 const projectRoutes = `-- name: ProjectRoutes :many
-SELECT host, project_id, deployment_id, sandbox_id, target, updated_at FROM routes WHERE project_id = $1
+SELECT host, project_id, deployment_id, sandbox_id, target, updated_at, state FROM routes WHERE project_id = $1
 `
 
 func (q *Queries) ProjectRoutes(ctx context.Context, projectID string) ([]Route, error) {
@@ -322,6 +322,7 @@ func (q *Queries) ProjectRoutes(ctx context.Context, projectID string) ([]Route,
 			&i.SandboxID,
 			&i.Target,
 			&i.UpdatedAt,
+			&i.State,
 		); err != nil {
 			return nil, err
 		}
@@ -369,7 +370,7 @@ func (q *Queries) ProjectSandboxes(ctx context.Context, projectID string) ([]San
 }
 
 const routes = `-- name: Routes :many
-SELECT host, project_id, deployment_id, sandbox_id, target, updated_at FROM routes
+SELECT host, project_id, deployment_id, sandbox_id, target, updated_at, state FROM routes
 `
 
 func (q *Queries) Routes(ctx context.Context) ([]Route, error) {
@@ -388,6 +389,7 @@ func (q *Queries) Routes(ctx context.Context) ([]Route, error) {
 			&i.SandboxID,
 			&i.Target,
 			&i.UpdatedAt,
+			&i.State,
 		); err != nil {
 			return nil, err
 		}
@@ -488,6 +490,15 @@ func (q *Queries) SetDeploymentURL(ctx context.Context, publicUrl *string, iD st
 	return err
 }
 
+const stopProjectRoutes = `-- name: StopProjectRoutes :exec
+UPDATE routes SET state = 'stopped' WHERE project_id = $1
+`
+
+func (q *Queries) StopProjectRoutes(ctx context.Context, projectID string) error {
+	_, err := q.db.Exec(ctx, stopProjectRoutes, projectID)
+	return err
+}
+
 const upsertDatabase = `-- name: UpsertDatabase :one
 INSERT INTO databases (project_id, appliance, name, volume) VALUES ($1, $2, $3, $4)
 ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at
@@ -523,8 +534,8 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 }
 
 const upsertRoute = `-- name: UpsertRoute :execrows
-INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target
+INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target, state) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target, state = excluded.state
 WHERE routes.project_id = excluded.project_id
 `
 
@@ -534,6 +545,7 @@ type UpsertRouteParams struct {
 	DeploymentID string
 	SandboxID    string
 	Target       string
+	State        string
 }
 
 func (q *Queries) UpsertRoute(ctx context.Context, arg UpsertRouteParams) (int64, error) {
@@ -543,6 +555,7 @@ func (q *Queries) UpsertRoute(ctx context.Context, arg UpsertRouteParams) (int64
 		arg.DeploymentID,
 		arg.SandboxID,
 		arg.Target,
+		arg.State,
 	)
 	if err != nil {
 		return 0, err

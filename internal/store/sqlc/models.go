@@ -236,6 +236,7 @@ type Route struct {
 	SandboxID    string
 	Target       string
 	UpdatedAt    time.Time
+	State        string
 }
 
 type Run struct {
