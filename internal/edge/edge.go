@@ -100,16 +100,16 @@ func (e *Edge) IsAppHost(host string) bool {
 // ServeHTTP passes the request to the sandbox of its host's route.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
-		writePage(w, r, notAProxy)
+		notAProxy.Write(w, r)
 		return
 	}
 	if headerBytes(r.Header) > maxHeaderBytes {
-		writePage(w, r, headersTooLarge)
+		headersTooLarge.Write(w, r)
 		return
 	}
 	t, leave, refusal := e.enter(hostname(r.Host))
 	if t == nil {
-		writePage(w, r, refusal)
+		refusal.Write(w, r)
 		return
 	}
 	defer leave()
@@ -123,7 +123,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // enter finds the host's target and counts a request in; without one it answers
 // the page that says why. A target that left the table between the two steps takes
 // no more; the table then has another one.
-func (e *Edge) enter(host string) (t *target, leave func(), refusal page) {
+func (e *Edge) enter(host string) (t *target, leave func(), refusal Page) {
 	for {
 		found, routed := (*e.table.Load())[host]
 		if !routed {
@@ -138,7 +138,7 @@ func (e *Edge) enter(host string) (t *target, leave func(), refusal page) {
 				if t.leave() {
 					e.forget(t)
 				}
-			}, page{}
+			}, Page{}
 		}
 	}
 }

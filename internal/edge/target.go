@@ -141,7 +141,7 @@ func (e *Edge) failed(w http.ResponseWriter, r *http.Request, t *target, err err
 		w.Header().Set(sandboxHeader, t.sandbox)
 	}
 	if t.life.Err() != nil {
-		writePage(w, r, replaced)
+		replaced.Write(w, r)
 		return
 	}
 	if !errors.Is(err, context.Canceled) { // else whoever asked hung up, or we are being stopped
@@ -149,8 +149,8 @@ func (e *Edge) failed(w http.ResponseWriter, r *http.Request, t *target, err err
 	}
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
-		writePage(w, r, unreachable)
+		unreachable.Write(w, r)
 		return
 	}
-	writePage(w, r, noProperAnswer)
+	noProperAnswer.Write(w, r)
 }
