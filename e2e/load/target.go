@@ -150,11 +150,14 @@ func (t Target) talk(ctx context.Context, r *Recorder) error {
 	client := t.client()
 	client.Timeout = 0
 	defer client.CloseIdleConnections()
-	socket, _, err := websocket.Dial(ctx, "ws://"+t.Host+"/", &websocket.DialOptions{HTTPClient: client})
+	socket, res, err := websocket.Dial(ctx, "ws://"+t.Host+"/", &websocket.DialOptions{HTTPClient: client})
+	if res != nil && res.Body != nil { // only a refusal has one
+		res.Body.Close()
+	}
 	if err != nil {
 		return errors.Join(err, pause(ctx, 100*time.Millisecond))
 	}
-	defer socket.CloseNow()
+	defer func() { _ = socket.CloseNow() }()
 	for i := 0; ; i++ {
 		if pause(ctx, 100*time.Millisecond) != nil {
 			return socket.Close(websocket.StatusNormalClosure, "")

@@ -155,11 +155,12 @@ func (a *App) volumes(ctx context.Context, projectID string) ([]string, error) {
 
 // watchEdge starts the edge again when it ends, and tells it what it may have missed.
 func (a *App) watchEdge(ctx context.Context) error {
-	return a.keeper.Watch(ctx, func() {
+	a.keeper.Watch(ctx, func() {
 		if err := a.edge.Refresh(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("telling the edge its routes", "err", err)
+			a.log.Warn("the edge was not told its routes; it goes on with those it has kept", "err", err)
 		}
 	})
+	return nil
 }
 
 // watchRoutes keeps the edge's table true: at each change, and every few seconds

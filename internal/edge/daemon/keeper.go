@@ -2,14 +2,10 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"net/http"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
@@ -98,24 +94,26 @@ func (k *Keeper) start(ctx context.Context) (Status, error) {
 
 // Watch starts the edge again whenever it ends, until ctx does; then each time
 // restarted is called.
-func (k *Keeper) Watch(ctx context.Context, restarted func()) error {
+func (k *Keeper) Watch(ctx context.Context, restarted func()) {
 	const first, most = 100 * time.Millisecond, 5 * time.Second
 	for wait := first; ; {
-		err := untilGone(ctx, k.DataDir)
+		untilGone(ctx, k.DataDir)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
-		k.Log.Error("the edge ended without being asked to; it is started again", "err", err)
-		if _, err := k.Ensure(ctx); err == nil {
+		k.Log.Warn("the edge ended without being asked to; it is started again")
+		_, err := k.Ensure(ctx)
+		if err == nil {
 			wait = first
 			restarted()
 			continue
-		} else if ctx.Err() == nil {
+		}
+		if ctx.Err() == nil {
 			k.Log.Error("the edge does not start; apps cannot be reached", "err", err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, most)
@@ -139,14 +137,13 @@ func look(ctx context.Context, dataDir string) (s Status, err error) {
 }
 
 // untilGone returns when the edge that accepts now has ended.
-func untilGone(ctx context.Context, dataDir string) error {
+func untilGone(ctx context.Context, dataDir string) {
 	res, err := send(ctx, currentSocket(dataDir), call{http.MethodGet, "/v1/alive", nil, nil})
 	if err != nil {
-		return err
+		return
 	}
 	defer res.Body.Close()
-	_, err = io.Copy(io.Discard, res.Body)
-	return err
+	_, _ = io.Copy(io.Discard, res.Body)
 }
 
 // Stop ends all edges of a data directory, and returns when they have.
@@ -156,47 +153,37 @@ func Stop(ctx context.Context, dataDir string) error {
 		return err
 	}
 	for _, socket := range append(sockets, currentSocket(dataDir)) {
-		if err := stop(ctx, socket); err != nil {
+		p, err := processAt(ctx, socket)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			continue
+		}
+		err = ask(ctx, socket, answerTime, call{http.MethodPost, "/v1/stop", nil, nil})
+		if err == nil || isGone(err) {
+			err = p.wait(ctx, stopTime+answerTime)
+		}
+		if err != nil {
+			err = p.kill(ctx)
+		}
+		p.Close()
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func stop(ctx context.Context, socket string) error {
-	conn, err := dialUnix(ctx, socket)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	process, err := processOf(conn)
-	conn.Close()
-	if err != nil {
-		return err
-	}
-	defer process.Close()
-	if err := ask(ctx, socket, answerTime, call{http.MethodPost, "/v1/stop", nil, nil}); err != nil && !isGone(err) {
-		return process.kill(ctx)
-	}
-	if err := process.wait(ctx, stopTime+answerTime); err != nil {
-		return process.kill(ctx)
-	}
-	return nil
-}
-
 // kill ends the edge that does not answer any more.
 func kill(ctx context.Context, dataDir string) error {
-	conn, err := dialUnix(ctx, currentSocket(dataDir))
-	if err != nil {
-		return nil // it has ended meanwhile
-	}
-	process, err := processOf(conn)
-	conn.Close()
+	p, err := processAt(ctx, currentSocket(dataDir))
 	if err != nil {
 		return coderunner.Wrap(err, coderunner.Unavailable, "The edge does not answer and cannot be ended. Run make down, then start again.")
 	}
-	defer process.Close()
-	return process.kill(ctx)
+	if p == nil {
+		return nil // it has ended meanwhile
+	}
+	defer p.Close()
+	return p.kill(ctx)
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -33,8 +34,9 @@ func TestMain(m *testing.M) {
 		flags.StringVar(&cfg.Scheme, "scheme", "", "")
 		_ = flags.Parse(os.Args[2:])
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		if RunProcess(ctx, cfg) != nil {
+		err := RunProcess(ctx, cfg)
+		stop()
+		if err != nil {
 			os.Exit(1)
 		}
 		return
@@ -251,7 +253,8 @@ func TestOlderTableIsRefused(t *testing.T) {
 	run(t, w.config())
 	w.route(t, app(t, "one", saying("one")))
 	err := ask(t.Context(), currentSocket(w.dir), 0, call{http.MethodPut, "/v1/routes", routes{Revision: 1}, nil})
-	if no, is := err.(*refused); !is || no.Revision != 1 || no.Kind != coderunner.Conflict {
+	var no *refused
+	if !errors.As(err, &no) || no.Revision != 1 || no.Kind != coderunner.Conflict {
 		t.Errorf("an older table is answered %v", err)
 	}
 	if err := ask(t.Context(), currentSocket(w.dir), 0, call{http.MethodPut, "/v1/routes", "nonsense", nil}); err == nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -124,6 +125,19 @@ func RunProcess(ctx context.Context, cfg Config) error {
 
 // process is one that listens at a socket.
 type process struct{ fd, pid int }
+
+// processAt finds who listens at the socket; nil when nobody does.
+func processAt(ctx context.Context, socket string) (*process, error) {
+	conn, err := dialUnix(ctx, socket)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return processOf(conn)
+}
 
 // processOf finds who listens at the other end, by the kernel's word.
 func processOf(conn *net.UnixConn) (*process, error) {
