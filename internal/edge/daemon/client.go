@@ -39,14 +39,14 @@ type Client struct {
 	routes  func(context.Context) ([]coderunner.Route, error)
 	log     *slog.Logger
 
-	mu       sync.Mutex // one tells routes at a time: a slow, older reading must not win
-	revision int64      // that was told last
+	telling  chan struct{} // holds one while a Refresh is under way: a slow, older reading must not win
+	revision int64         // that was told last
 	broken   []edge.Broken
 }
 
 // NewClient answers a client that reads all routes with the function.
 func NewClient(dataDir string, routes func(context.Context) ([]coderunner.Route, error), log *slog.Logger) *Client {
-	return &Client{dataDir: dataDir, routes: routes, log: log}
+	return &Client{dataDir: dataDir, routes: routes, log: log, telling: make(chan struct{}, 1)}
 }
 
 // refused is an edge's own no.
@@ -56,8 +56,12 @@ func (r *refused) Error() string { return r.Message }
 
 // Refresh reads the routes and tells them. When it returns without an error, requests go by them.
 func (c *Client) Refresh(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.telling <- struct{}{}:
+		defer func() { <-c.telling }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	list, err := c.routes(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the routes: %w", err)

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coderunner/coderunner/internal/edge"
 )
 
 // serve is the dashboard's side until the test ends, or end is called.
@@ -326,5 +328,44 @@ func TestNobodyElseIsBelieved(t *testing.T) {
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nCoderunner-Peer: 192.0.2.7:9\r\nConnection: Coderunner-Peer\r\n\r\n")
 	if peer := receive(t, peers, "the request"); peer != conn.LocalAddr().String() {
 		t.Errorf("the peer %s is taken for %s", conn.LocalAddr(), peer)
+	}
+}
+
+// TestStalledClients are let go: one that takes nothing of what it asked for, and
+// one that goes on sending nothing after it was answered.
+func TestStalledClients(t *testing.T) {
+	dir := t.TempDir()
+	f := newFront(edge.New(edge.Config{}), newDashboard(dir, patience, quiet), quiet)
+	f.stall = 50 * time.Millisecond
+	listener, err := listenTCP(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.accept(listener)
+	t.Cleanup(f.stop)
+	ended := make(chan struct{})
+	serve(t, dir, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			defer close(ended)
+			for r.Context().Err() == nil {
+				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		}
+	})
+	for _, request := range []string{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx"} {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, request)
+		if strings.HasPrefix(request, "GET") {
+			receive(t, ended, "the end of the page")
+		}
+		gone := make(chan struct{})
+		go func() { io.Copy(io.Discard, conn); close(gone) }()
+		receive(t, gone, "the end of the connection")
 	}
 }

@@ -13,14 +13,19 @@ import (
 	"github.com/coderunner/coderunner/internal/edge"
 )
 
-// stopTime bounds the end of requests when the edge is told to stop.
-const stopTime = 5 * time.Second
+const (
+	stopTime = 5 * time.Second // for requests to end in when the edge is told to stop
+	// stallTime is for whoever takes nothing of a page, or sends on what nobody reads
+	// any more. The dashboard drops them at its own end, and cannot at this one.
+	stallTime = 30 * time.Second
+)
 
 // front is the public side: the listener, its connections, and who answers.
 type front struct {
 	edge      *edge.Edge
 	dashboard *dashboard
 	server    *http.Server
+	stall     time.Duration
 	leaving   atomic.Bool // each answer is the last on its connection
 	failed    chan error  // the listener broke
 
@@ -31,7 +36,7 @@ type front struct {
 }
 
 func newFront(e *edge.Edge, d *dashboard, log *slog.Logger) *front {
-	f := &front{edge: e, dashboard: d, failed: make(chan error, 1)}
+	f := &front{edge: e, dashboard: d, stall: stallTime, failed: make(chan error, 1)}
 	f.server = &http.Server{
 		Handler: f, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -58,8 +63,26 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.edge.ServeHTTP(w, r)
 		return
 	}
-	f.dashboard.proxy.ServeHTTP(w, r)
+	control := http.NewResponseController(w)
+	f.dashboard.proxy.ServeHTTP(&timedWriter{w, control, f.stall}, r)
+	_ = control.SetWriteDeadline(time.Time{})            // for the connection's next request
+	_ = control.SetReadDeadline(time.Now().Add(f.stall)) // for the rest of this one; the server sets the next one's
 }
+
+// timedWriter gives each write its own time.
+type timedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	stall   time.Duration
+}
+
+func (w *timedWriter) Write(b []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap gives http.ResponseController the way to Flush.
+func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (f *front) count(n int) {
 	f.mu.Lock()
