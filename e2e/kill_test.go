@@ -63,8 +63,12 @@ func TestTheProgramEndsWellWithNobodyToReadItsLog(t *testing.T) {
 	if err := command.Wait(); err != nil {
 		t.Errorf("the program ended with %v", err)
 	}
-	if left, err := leftBehind(s); err != nil || len(left) > 0 {
+	// The edge goes on, and nothing else does.
+	if left, err := leftBehind(s); err != nil || len(left) != 1 || !strings.Contains(left[0], "coderunner edge ") {
 		t.Errorf("it left %q, %v", left, err)
-		must(t, s.down())
+	}
+	must(t, s.down())
+	if left, err := leftBehind(s); err != nil || len(left) > 0 {
+		t.Errorf("after down there is %q, %v", left, err)
 	}
 }

@@ -12,12 +12,14 @@ import (
 
 	"github.com/coderunner/coderunner/internal/app"
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 )
 
 // command is the program's command line. Every flag can be given as an
 // environment variable: CODERUNNER_ and its name in capitals.
 func command() *cobra.Command {
 	config := app.DefaultConfig()
+	config.Version = version
 	root := &cobra.Command{
 		Use: "coderunner", Short: "Drop a folder of code, get a URL that works.", Version: version,
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
@@ -28,7 +30,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.EngineDir, "engine-dir", "", "where the private containerd keeps its files (default <data-dir>/engine)")
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
 	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; a Kata or gVisor shim gives a stronger wall")
-	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config))
+	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), edgeCommand(&config))
 	return root
 }
 
@@ -84,6 +86,24 @@ func applianceCommand(config *app.Config) *cobra.Command {
 		},
 	})
 	return parent
+}
+
+// edgeCommand is what serve starts for the world's side.
+func edgeCommand(config *app.Config) *cobra.Command {
+	var edge daemon.Config
+	cmd := &cobra.Command{
+		Use: daemon.Command, Short: "Answer for the apps, beside serve, which starts this", Args: cobra.NoArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			edge.DataDir, edge.Version = config.DataDir, version
+			return daemon.RunProcess(cmd.Context(), edge)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&edge.Listen, "listen", "", "address of the dashboard and the apps")
+	flags.StringVar(&edge.AppsDomain, "apps-domain", "", "apps are at <name>.<domain>")
+	flags.StringVar(&edge.DashboardHost, "dashboard-host", "", "never an app's")
+	flags.StringVar(&edge.Scheme, "scheme", "", "how browsers reach the apps, if that is another than ours")
+	return cmd
 }
 
 // fromEnvironment gives each flag that is not on the command line its variable's value.

@@ -81,8 +81,8 @@ UPDATE databases SET sandbox_id = @sandbox_id, connection = @connection WHERE id
 DELETE FROM databases WHERE project_id = $1;
 
 -- name: UpsertRoute :execrows
-INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target
+INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target, state) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target, state = excluded.state
 WHERE routes.project_id = excluded.project_id;
 
 -- name: Routes :many
@@ -90,6 +90,9 @@ SELECT * FROM routes;
 
 -- name: ProjectRoutes :many
 SELECT * FROM routes WHERE project_id = $1;
+
+-- name: StopProjectRoutes :exec
+UPDATE routes SET state = 'stopped' WHERE project_id = $1;
 
 -- name: DeleteProjectRoutes :exec
 DELETE FROM routes WHERE project_id = $1;

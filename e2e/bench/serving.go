@@ -14,7 +14,7 @@ const (
 
 // serving measures the server's start with a database that exists, and its memory.
 func (b *bench) serving(ctx context.Context) error {
-	var used, ready, idle samples
+	var used, ready, idle, edge samples
 	rss, err := b.server.RSS()
 	if err != nil {
 		return err
@@ -41,11 +41,16 @@ func (b *bench) serving(ctx context.Context) error {
 			return err
 		}
 		idle.add(mebibytes(rss))
+		if rss, err = b.server.EdgeRSS(ctx); err != nil {
+			return err
+		}
+		edge.add(mebibytes(rss))
 	}
 	b.report.add(
 		row{what: "serve: start until ready, database exists", unit: "ms", values: ready, target: 2000},
 		row{what: "serve: memory when idle", unit: "MiB", values: idle, target: 60},
 		row{what: "serve: memory after the deploys above", unit: "MiB", values: used},
+		row{what: "edge: memory after them", unit: "MiB", values: edge},
 	)
 	return b.client.LogIn(ctx, email, b.password)
 }

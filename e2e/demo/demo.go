@@ -190,6 +190,10 @@ func (d *demo) use(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(d.out, "  %-34s %5.1f MiB\n", "memory of serve itself", float64(rss)/(1<<20))
+	if rss, err = d.server.EdgeRSS(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "  %-34s %5.1f MiB\n", "memory of the edge", float64(rss)/(1<<20))
 	return nil
 }
 

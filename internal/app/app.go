@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 	"github.com/coderunner/coderunner/internal/pglocal"
 	"github.com/coderunner/coderunner/internal/store"
 )
@@ -27,15 +27,16 @@ type App struct {
 	log       *slog.Logger
 	out       io.Writer
 	addresses addresses
-	listener  net.Listener
+	keeper    *daemon.Keeper
+	dashboard *daemon.DashboardListener
 	cluster   *pglocal.Cluster // nil with a database of one's own
 	lock      *os.File
 	services
 }
 
 // Run serves until ctx ends, and returns when all is put down: requests ended,
-// runs released for the next process, the private database stopped. Apps and
-// databases of users go on running. What a person should read goes to out.
+// runs released for the next process, the private database stopped. Apps, their
+// databases and the edge go on. What a person should read goes to out.
 func Run(ctx context.Context, config Config, log *slog.Logger, out io.Writer) error {
 	a := &App{config: config, log: log, out: out}
 	defer a.release()
@@ -55,12 +56,7 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.takeDataDir(); err != nil {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.config.Listen)
-	if err != nil {
-		return coderunner.Wrap(err, coderunner.Unavailable, "The address %s cannot be listened on. Stop what uses it, or choose another with --listen (make run LISTEN=127.0.0.1:8090).", a.config.Listen)
-	}
-	a.listener = listener
-	if a.addresses, err = addressesOf(a.config, listener.Addr()); err != nil {
+	if err := a.keepEdge(ctx); err != nil {
 		return err
 	}
 	st, err := a.openDatabase(ctx)
@@ -72,6 +68,22 @@ func (a *App) open(ctx context.Context) error {
 	}
 	a.log.Info("ready", "address", a.addresses.dashboard.String(), "after", time.Since(begin).Round(time.Millisecond).String())
 	return nil
+}
+
+// keepEdge makes the edge run, which has the public address.
+func (a *App) keepEdge(ctx context.Context) error {
+	settings, err := edgeSettings(a.config)
+	if err != nil {
+		return err
+	}
+	a.keeper = &daemon.Keeper{Config: daemon.Config{DataDir: a.config.DataDir, Version: a.config.Version, Settings: settings, Log: a.log}, Within: a.config.EdgeWithin}
+	status, err := a.keeper.Ensure(ctx)
+	if err != nil {
+		return err
+	}
+	a.log.Info("the edge serves", "address", status.Address, "pid", status.PID, "version", status.Version)
+	a.addresses, err = addressesOf(a.config, status.Address)
+	return err
 }
 
 // takeDataDir makes the directory and keeps other servers out of it.
@@ -147,7 +159,7 @@ func (a *App) serve(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var background sync.WaitGroup
-	for name, run := range map[string]func(context.Context) error{"log hub": a.hub.Run, "routes": a.watchRoutes, "sessions": a.dropExpired} {
+	for name, run := range map[string]func(context.Context) error{"log hub": a.hub.Run, "routes": a.watchRoutes, "edge": a.watchEdge, "sessions": a.dropExpired} {
 		background.Go(func() {
 			if err := run(work); err != nil && work.Err() == nil {
 				a.log.Error("a background task ended", "task", name, "err", err)
@@ -155,22 +167,25 @@ func (a *App) serve(ctx context.Context) error {
 		})
 	}
 	server := &http.Server{
-		Handler: a.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: daemon.BehindEdge(a.handler()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
+	var err error
+	if a.dashboard, err = daemon.ListenDashboard(a.config.DataDir); err != nil {
+		return err
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(a.listener) }()
-	// The engine checks URLs through the listener.
+	go func() { failed <- server.Serve(a.dashboard) }()
 	if err := a.engine.Start(work); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "\n  CodeRunner is ready: %s\n\n  Data: %s   Stop: Ctrl-C; `make down` stops the apps as well.\n\n", a.addresses.dashboard, a.config.DataDir)
-	var err error
+	fmt.Fprintf(a.out, "\n  CodeRunner is ready: %s\n\n  Data: %s\n  Ctrl-C stops the dashboard; the apps go on at their addresses. `make down` stops the apps as well.\n\n", a.addresses.dashboard, a.config.DataDir)
 	select {
 	case <-ctx.Done():
 		a.log.Info("stopping")
 	case err = <-failed:
 	}
+	a.dashboard.Withdraw()
 	stop() // ends the streams of logs, and gives runs back
 	graceful, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -200,8 +215,11 @@ func (a *App) release() {
 			a.log.Error("stopping the private database", "err", err)
 		}
 	}
-	if a.listener != nil {
-		_ = a.listener.Close()
+	if a.dashboard != nil {
+		_ = a.dashboard.Close()
+	}
+	if a.keeper != nil {
+		a.keeper.Close()
 	}
 	if a.lock != nil {
 		_ = a.lock.Close()

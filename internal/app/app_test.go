@@ -43,7 +43,7 @@ type server struct {
 // serve runs CodeRunner on a free port until the test ends, then takes down what it made.
 func serve(t *testing.T, config Config) *server {
 	t.Helper()
-	config.Listen = "127.0.0.1:0"
+	config.Listen, config.EdgeWithin = "127.0.0.1:0", true
 	if config.EngineDir = os.Getenv("CODERUNNER_ENGINE_DIR"); config.EngineDir == "" {
 		config.EngineDir = "/var/cache/coderunner/engine"
 	}

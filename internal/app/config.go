@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
@@ -27,6 +28,8 @@ type Config struct {
 	MaxUpload   int64  // bytes of one uploaded archive
 	AppLimits   sandbox.Limits
 	DBLimits    sandbox.Limits
+	Version     string // of the program, for people
+	EdgeWithin  bool   // the edge is a part of this process and ends with it; for tests
 }
 
 // DefaultConfig serves this machine only.
@@ -75,10 +78,10 @@ type addresses struct {
 }
 
 // addressesOf follows from the configuration once the port is known.
-func addressesOf(c Config, listener net.Addr) (addresses, error) {
+func addressesOf(c Config, bound string) (addresses, error) {
 	public := c.PublicURL
 	if public == "" {
-		_, port, err := net.SplitHostPort(listener.String())
+		_, port, err := net.SplitHostPort(bound)
 		if err != nil {
 			return addresses{}, err
 		}
@@ -92,6 +95,21 @@ func addressesOf(c Config, listener net.Addr) (addresses, error) {
 		return addresses{}, fmt.Errorf("the public URL: %w", err)
 	}
 	return addresses{dashboard: u, apps: c.AppsDomain}, nil
+}
+
+// edgeSettings are what the edge has to know before it listens.
+func edgeSettings(c Config) (daemon.Settings, error) {
+	s := daemon.Settings{Listen: c.Listen, AppsDomain: c.AppsDomain, DashboardHost: "localhost"}
+	if c.PublicURL == "" {
+		return s, nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil {
+		return s, fmt.Errorf("the public URL: %w", err)
+	}
+	// What browsers use may be another scheme than ours: a proxy in front of us ends TLS.
+	s.DashboardHost, s.Scheme = u.Hostname(), u.Scheme
+	return s, nil
 }
 
 // app is where the app with this slug lives: its host name without a port, and its URL.

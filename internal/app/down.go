@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 	"github.com/coderunner/coderunner/internal/pglocal"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
 )
@@ -22,7 +23,7 @@ import (
 // downTime bounds the end of a server that was asked to stop.
 const downTime = time.Minute
 
-// Down stops everything of a data directory: the server, the sandboxes, the
+// Down stops everything of a data directory: the server, the edge, the sandboxes, the
 // private containerd and database. All data stays, and the next Run brings
 // back what was running. What it does goes to out.
 func Down(ctx context.Context, config Config, out io.Writer) error {
@@ -34,6 +35,10 @@ func Down(ctx context.Context, config Config, out io.Writer) error {
 		return nil
 	}
 	if err := stopServer(ctx, config.DataDir, out); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "Stopping the edge …")
+	if err := daemon.Stop(ctx, config.DataDir); err != nil {
 		return err
 	}
 	provider, err := providerConfig(config)

@@ -18,7 +18,7 @@ import (
 	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/auth"
 	"github.com/coderunner/coderunner/internal/bundle"
-	"github.com/coderunner/coderunner/internal/edge"
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 	"github.com/coderunner/coderunner/internal/playbook"
 	"github.com/coderunner/coderunner/internal/project"
 	"github.com/coderunner/coderunner/internal/runlog"
@@ -39,7 +39,7 @@ type services struct {
 	auth      *auth.Service
 	projects  *project.Service
 	hub       *runlog.Hub
-	edge      *edge.Edge
+	edge      *daemon.Client
 	engine    *playbook.Engine
 }
 
@@ -68,8 +68,7 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 	}
 	s.projects = project.New(st, s.bundles, keys)
 	s.hub = runlog.NewHub(st)
-	s.edge = edge.New(edge.Config{Routes: st.Routes, AppsDomain: a.addresses.apps, DashboardHost: a.addresses.dashboard.Hostname(),
-		Address: a.listener.Addr().String(), Scheme: edgeScheme(a.config.PublicURL, a.addresses.dashboard.Scheme), Log: a.log})
+	s.edge = daemon.NewClient(a.config.DataDir, st.Routes, a.log)
 	if err := s.edge.Refresh(ctx); err != nil {
 		return s, err
 	}
@@ -77,14 +76,6 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 		DatabaseLimits: a.config.DBLimits, FreeBytes: a.freeBytes}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
 		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)
 	return s, nil
-}
-
-// edgeScheme is what browsers use, if a proxy in front of us makes that another than ours.
-func edgeScheme(configured, scheme string) string {
-	if configured == "" {
-		return ""
-	}
-	return scheme
 }
 
 // providerConfig says where this data directory's sandboxes are.
@@ -101,7 +92,7 @@ func (a *App) freeBytes() (uint64, error) {
 	return disk.Bavail * uint64(disk.Bsize), nil
 }
 
-// handler gives each request to the dashboard, the API or an app, by its host.
+// handler gives each request to the dashboard or the API. Those for apps do not come here.
 func (a *App) handler() http.Handler {
 	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Log: a.log, UploadLimit: a.config.MaxUpload})
 	pages := web.New(web.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Catalogue: a.catalogue,
@@ -109,14 +100,11 @@ func (a *App) handler() http.Handler {
 	compress := middleware.Compress(5, "text/html", "text/css", "text/javascript", "application/json", "image/svg+xml")
 	program, pages = compress(program), compress(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case a.edge.IsAppHost(r.Host):
-			a.edge.ServeHTTP(w, r)
-		case strings.HasPrefix(r.URL.Path, api.Prefix+"/"):
+		if strings.HasPrefix(r.URL.Path, api.Prefix+"/") {
 			program.ServeHTTP(w, r)
-		default:
-			pages.ServeHTTP(w, r)
+			return
 		}
+		pages.ServeHTTP(w, r)
 	})
 }
 
@@ -174,6 +162,16 @@ func (a *App) volumes(ctx context.Context, projectID string) ([]views.VolumeLoss
 	return losses, nil
 }
 
+// watchEdge starts the edge again when it ends, and tells it what it may have missed.
+func (a *App) watchEdge(ctx context.Context) error {
+	a.keeper.Watch(ctx, func() {
+		if err := a.edge.Refresh(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("the edge was not told its routes; it goes on with those it has kept", "err", err)
+		}
+	})
+	return nil
+}
+
 // watchRoutes keeps the edge's table true: at each change, and every few seconds
 // in case a notice was lost.
 func (a *App) watchRoutes(ctx context.Context) error {
@@ -189,7 +187,7 @@ func (a *App) watchRoutes(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := a.edge.Refresh(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("reading the routes", "err", err)
+			a.log.Warn("the edge was not told its routes; it goes on with those it has", "err", err)
 		}
 	}
 }

@@ -115,6 +115,7 @@ type Route struct {
 	DeploymentID string
 	SandboxID    string
 	Target       string // host:port that the edge dials
+	Stopped      bool   // the app is stopped: visitors are told so, and Target is not dialled
 	UpdatedAt    time.Time
 }
 

@@ -3,8 +3,9 @@
 // It guarantees:
 //
 //   - A request goes to the sandbox that its host's route names, and nowhere
-//     else; a host without a route is answered here.
-//   - Refresh moves all routes at once. A request belongs to the sandbox that it
+//     else; a host without a route, or with that of a stopped app, is answered here.
+//   - Replace and Refresh move all routes at once; one that cannot be used is left
+//     out and named, and the others hold. A request belongs to the sandbox that it
 //     was given to until it ends; Drain waits for those.
 //   - An app never sees the dashboard's cookie, and cannot set it or any cookie
 //     beyond its own host.
@@ -32,7 +33,7 @@ const maxHeaderBytes = 64 << 10
 
 // Config is what an edge needs.
 type Config struct {
-	Routes        func(context.Context) ([]coderunner.Route, error) // all that exist
+	Routes        func(context.Context) ([]coderunner.Route, error) // all that exist, for Refresh; nil where Replace is used
 	AppsDomain    string                                            // apps are at <slug>.<AppsDomain>; the domain itself is not an app's
 	DashboardHost string                                            // never an app's, also where it is below AppsDomain; may be ""
 	Address       string                                            // host:port of our own listener, for Probe
@@ -51,14 +52,17 @@ type Edge struct {
 	buffers       bufferPool
 
 	address atomic.Pointer[string]
-	table   atomic.Pointer[map[string]*target] // by host
+	table   atomic.Pointer[map[string]entry] // by host
 
 	refreshing chan struct{} // holds one while a Refresh is under way: a slow, older reading must not win
 	mu         sync.Mutex    // taken before that of a target
 	targets    map[targetKey]*target
 }
 
-// New returns an edge without routes; Refresh reads them.
+// entry is what a host's route says.
+type entry struct{ target *target } // nil for a stopped app
+
+// New returns an edge without routes; Refresh reads them, Replace is given them.
 func New(config Config) *Edge {
 	e := &Edge{
 		routes: config.Routes, appsDomain: hostname(config.AppsDomain), dashboardHost: hostname(config.DashboardHost), scheme: config.Scheme,
@@ -68,7 +72,7 @@ func New(config Config) *Edge {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	e.SetAddress(config.Address)
-	e.table.Store(&map[string]*target{})
+	e.table.Store(&map[string]entry{})
 	return e
 }
 
@@ -96,16 +100,16 @@ func (e *Edge) IsAppHost(host string) bool {
 // ServeHTTP passes the request to the sandbox of its host's route.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
-		writePage(w, r, http.StatusMethodNotAllowed)
+		notAProxy.Write(w, r)
 		return
 	}
 	if headerBytes(r.Header) > maxHeaderBytes {
-		writePage(w, r, http.StatusRequestHeaderFieldsTooLarge)
+		headersTooLarge.Write(w, r)
 		return
 	}
-	t, leave := e.enter(hostname(r.Host))
+	t, leave, refusal := e.enter(hostname(r.Host))
 	if t == nil {
-		writePage(w, r, http.StatusNotFound)
+		refusal.Write(w, r)
 		return
 	}
 	defer leave()
@@ -116,20 +120,25 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.proxy.ServeHTTP(&earlyAnswers{w, visit.host}, r.WithContext(context.WithValue(ctx, visitKey{}, visit)))
 }
 
-// enter finds the host's target and counts a request in. A target that left the
-// table between the two steps takes no more; the table then has another one.
-func (e *Edge) enter(host string) (t *target, leave func()) {
+// enter finds the host's target and counts a request in; without one it answers
+// the page that says why. A target that left the table between the two steps takes
+// no more; the table then has another one.
+func (e *Edge) enter(host string) (t *target, leave func(), refusal Page) {
 	for {
-		t := (*e.table.Load())[host]
+		found, routed := (*e.table.Load())[host]
+		if !routed {
+			return nil, nil, nothingHere
+		}
+		t := found.target
 		if t == nil {
-			return nil, nil
+			return nil, nil, stopped
 		}
 		if t.enter() {
 			return t, func() {
 				if t.leave() {
 					e.forget(t)
 				}
-			}
+			}, Page{}
 		}
 	}
 }

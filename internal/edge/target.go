@@ -140,13 +140,17 @@ func (e *Edge) failed(w http.ResponseWriter, r *http.Request, t *target, err err
 	if v.probe {
 		w.Header().Set(sandboxHeader, t.sandbox)
 	}
-	switch {
-	case t.life.Err() != nil:
-		writePage(w, r, http.StatusServiceUnavailable)
-	default:
-		if !errors.Is(err, context.Canceled) { // else whoever asked hung up, or we are being stopped
-			e.log.Info("an app did not answer", "host", v.host, "sandbox", t.sandbox, "err", err)
-		}
-		writePage(w, r, http.StatusBadGateway)
+	if t.life.Err() != nil {
+		replaced.Write(w, r)
+		return
 	}
+	if !errors.Is(err, context.Canceled) { // else whoever asked hung up, or we are being stopped
+		e.log.Info("an app did not answer", "host", v.host, "sandbox", t.sandbox, "err", err)
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		unreachable.Write(w, r)
+		return
+	}
+	noProperAnswer.Write(w, r)
 }

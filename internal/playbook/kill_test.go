@@ -86,7 +86,11 @@ func killedIn(t *testing.T, step, moment string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.wipe(t) })
+	t.Cleanup(func() {
+		cancel()
+		p.engine.Wait()
+		p.wipe(t)
+	})
 	s, err := p.newSample(ctx, "victim", map[string]string{"index.js": answer})
 	if err != nil {
 		t.Fatal(err)

@@ -178,8 +178,8 @@ func TestALife(t *testing.T) {
 	if d := p.current(t, s); d.Status != coderunner.Stopped || d.PublicURL != "" {
 		t.Errorf("the stopped deployment is %+v", d)
 	}
-	if status, _ := p.get(t, "life", "/"); status == 200 {
-		t.Error("a stopped app answers")
+	if status, body := p.get(t, "life", "/"); status != http.StatusServiceUnavailable || !strings.Contains(body, "stopped") {
+		t.Errorf("a stopped app's address answers %d %q", status, body)
 	}
 	if _, err := p.engine.StopApp(t.Context(), s.user.ID, s.project.ID, true); coderunner.KindOf(err) != coderunner.Conflict {
 		t.Errorf("stopping twice answers %v", err)

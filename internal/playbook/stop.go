@@ -48,11 +48,11 @@ func takeOffline(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	if before.Route == nil && len(routes) > 0 {
+	if before.Route == nil && len(routes) > 0 && !routes[0].Stopped {
 		before.Route = &routes[0]
 	}
 	err = st.guarded(ctx, func(s *store.Store) error {
-		if err := s.DeleteProjectRoutes(ctx, st.project.ID); err != nil {
+		if err := s.StopProjectRoutes(ctx, st.project.ID); err != nil {
 			return err
 		}
 		return st.save(ctx, s, before)

@@ -7,11 +7,12 @@ import (
 	"github.com/coderunner/coderunner/internal/store/sqlc"
 )
 
-// MoveRoute points a host at a sandbox and gives the deployment, and no other of
-// the project, the public URL. Conflict when the host is another project's.
+// MoveRoute points a host at a sandbox, live or stopped as the route says, and gives a
+// live one's deployment, and no other of the project, the public URL. Conflict when
+// the host is another project's.
 func (s *Store) MoveRoute(ctx context.Context, r coderunner.Route, url string) error {
 	return s.InTx(ctx, func(s *Store) error {
-		n, err := s.q.UpsertRoute(ctx, sqlc.UpsertRouteParams{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target})
+		n, err := s.q.UpsertRoute(ctx, sqlc.UpsertRouteParams{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, State: routeState(r.Stopped)})
 		if err != nil {
 			return translate(err, "route")
 		}
@@ -21,7 +22,11 @@ func (s *Store) MoveRoute(ctx context.Context, r coderunner.Route, url string) e
 		if err := s.q.MoveProjectURL(ctx, r.ProjectID, r.DeploymentID); err != nil {
 			return translate(err, "deployment")
 		}
-		if err := s.q.SetDeploymentURL(ctx, &url, r.DeploymentID); err != nil {
+		live := &url
+		if r.Stopped {
+			live = nil
+		}
+		if err := s.q.SetDeploymentURL(ctx, live, r.DeploymentID); err != nil {
 			return translate(err, "deployment")
 		}
 		return s.notifyRoutes(ctx)
@@ -47,6 +52,20 @@ func (s *Store) ProjectRoutes(ctx context.Context, projectID string) ([]coderunn
 	return each(rows, route), translate(err, "route")
 }
 
+// StopProjectRoutes makes the edge tell a project's visitors that the app is
+// stopped. MoveRoute makes a route live again.
+func (s *Store) StopProjectRoutes(ctx context.Context, projectID string) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.q.StopProjectRoutes(ctx, projectID); err != nil {
+			return translate(err, "route")
+		}
+		if err := s.q.ClearProjectURL(ctx, projectID); err != nil {
+			return translate(err, "deployment")
+		}
+		return s.notifyRoutes(ctx)
+	})
+}
+
 // DeleteProjectRoutes takes a project off the edge.
 func (s *Store) DeleteProjectRoutes(ctx context.Context, projectID string) error {
 	return s.InTx(ctx, func(s *Store) error {
@@ -61,5 +80,13 @@ func (s *Store) DeleteProjectRoutes(ctx context.Context, projectID string) error
 }
 
 func route(r sqlc.Route) coderunner.Route {
-	return coderunner.Route{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, UpdatedAt: r.UpdatedAt}
+	return coderunner.Route{Host: r.Host, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, SandboxID: r.SandboxID, Target: r.Target, Stopped: r.State == routeState(true), UpdatedAt: r.UpdatedAt}
+}
+
+// routeState is a route's state in its table.
+func routeState(stopped bool) string {
+	if stopped {
+		return "stopped"
+	}
+	return "live"
 }

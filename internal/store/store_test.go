@@ -297,6 +297,30 @@ func TestRouteMoves(t *testing.T) {
 	wantKind(t, "taking another project's host", err, coderunner.Conflict)
 }
 
+func TestRouteOfAStoppedApp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	d, _ := w.deploy(t)
+	route := coderunner.Route{Host: "guest-book.localhost", ProjectID: w.project.ID, DeploymentID: d.ID, SandboxID: "app", Target: "10.0.0.2:3000"}
+	state := func(what string, want bool) {
+		t.Helper()
+		routes := must(w.ProjectRoutes(ctx, w.project.ID))(t)
+		if len(routes) != 1 || routes[0].Stopped != want || routes[0].Target != route.Target {
+			t.Errorf("%s: %+v", what, routes)
+		}
+	}
+	must(0, w.MoveRoute(ctx, route, "http://guest-book.localhost"))(t)
+	state("a new route", false)
+	must(0, w.StopProjectRoutes(ctx, w.project.ID))(t)
+	state("after the stop", true)
+	stopped := must(w.ProjectRoutes(ctx, w.project.ID))(t)[0]
+	must(0, w.MoveRoute(ctx, route, "http://guest-book.localhost"))(t)
+	state("after the start", false)
+	must(0, w.MoveRoute(ctx, stopped, "http://guest-book.localhost"))(t)
+	state("put back as it was", true)
+}
+
 func TestEndedProjectKeepsItsSlugAndFreesItsName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 )
 
 // Server is a running CodeRunner with a data directory of its own.
@@ -93,8 +95,24 @@ func (s *Server) Log() string { return s.log.String() }
 func (s *Server) PID() int { return s.process.Pid }
 
 // RSS is the resident memory of the server's process in bytes.
-func (s *Server) RSS() (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Pid))
+func (s *Server) RSS() (int64, error) { return rss(s.process.Pid) }
+
+// Edge is what the process between the world and the apps says of itself.
+func (s *Server) Edge(ctx context.Context) (daemon.Status, error) {
+	return daemon.NewClient(s.DataDir, nil, nil).Status(ctx)
+}
+
+// EdgeRSS is the resident memory of that process in bytes.
+func (s *Server) EdgeRSS(ctx context.Context) (int64, error) {
+	edge, err := s.Edge(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return rss(edge.PID)
+}
+
+func rss(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +122,7 @@ func (s *Server) RSS() (int64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("the server's process has no memory any more")
+	return 0, fmt.Errorf("the process %d has no memory any more", pid)
 }
 
 // Stop asks the server to end, as Ctrl-C does, and waits for it.

@@ -553,7 +553,7 @@ func (q *Queries) ProjectDeployments(ctx context.Context, arg ProjectDeployments
 }
 
 const projectRoutes = `-- name: ProjectRoutes :many
-SELECT host, project_id, deployment_id, sandbox_id, target, updated_at FROM routes WHERE project_id = $1
+SELECT host, project_id, deployment_id, sandbox_id, target, updated_at, state FROM routes WHERE project_id = $1
 `
 
 func (q *Queries) ProjectRoutes(ctx context.Context, projectID string) ([]Route, error) {
@@ -572,6 +572,7 @@ func (q *Queries) ProjectRoutes(ctx context.Context, projectID string) ([]Route,
 			&i.SandboxID,
 			&i.Target,
 			&i.UpdatedAt,
+			&i.State,
 		); err != nil {
 			return nil, err
 		}
@@ -682,7 +683,7 @@ func (q *Queries) ReleaseUses(ctx context.Context, name string) (bool, error) {
 }
 
 const routes = `-- name: Routes :many
-SELECT host, project_id, deployment_id, sandbox_id, target, updated_at FROM routes
+SELECT host, project_id, deployment_id, sandbox_id, target, updated_at, state FROM routes
 `
 
 func (q *Queries) Routes(ctx context.Context) ([]Route, error) {
@@ -701,6 +702,7 @@ func (q *Queries) Routes(ctx context.Context) ([]Route, error) {
 			&i.SandboxID,
 			&i.Target,
 			&i.UpdatedAt,
+			&i.State,
 		); err != nil {
 			return nil, err
 		}
@@ -859,6 +861,15 @@ func (q *Queries) Snapshots(ctx context.Context, provider string) ([]Snapshot, e
 	return items, nil
 }
 
+const stopProjectRoutes = `-- name: StopProjectRoutes :exec
+UPDATE routes SET state = 'stopped' WHERE project_id = $1
+`
+
+func (q *Queries) StopProjectRoutes(ctx context.Context, projectID string) error {
+	_, err := q.db.Exec(ctx, stopProjectRoutes, projectID)
+	return err
+}
+
 const supersedeDeployments = `-- name: SupersedeDeployments :exec
 UPDATE deployments SET status = 'STOPPED', app_sandbox_id = NULL WHERE project_id = $1 AND id <> $2 AND status = 'RUNNING'
 `
@@ -904,8 +915,8 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 }
 
 const upsertRoute = `-- name: UpsertRoute :execrows
-INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target
+INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target, state) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target, state = excluded.state
 WHERE routes.project_id = excluded.project_id
 `
 
@@ -915,6 +926,7 @@ type UpsertRouteParams struct {
 	DeploymentID string
 	SandboxID    string
 	Target       string
+	State        string
 }
 
 func (q *Queries) UpsertRoute(ctx context.Context, arg UpsertRouteParams) (int64, error) {
@@ -924,6 +936,7 @@ func (q *Queries) UpsertRoute(ctx context.Context, arg UpsertRouteParams) (int64
 		arg.DeploymentID,
 		arg.SandboxID,
 		arg.Target,
+		arg.State,
 	)
 	if err != nil {
 		return 0, err

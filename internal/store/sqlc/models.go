@@ -242,6 +242,7 @@ type Route struct {
 	SandboxID    string
 	Target       string
 	UpdatedAt    time.Time
+	State        string
 }
 
 type Run struct {
