@@ -102,7 +102,7 @@ func (p *Provider) attach(ctx context.Context, name, network string) (attachment
 	}
 	err = makeNetns(a.Netns, func(inside *netlink.Handle, nsFD int) error {
 		veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: p.linkName(vethPrefix, name), MTU: mtu, MasterIndex: bridge.Attrs().Index},
-			PeerName: "eth0", PeerNamespace: netlink.NsFd(nsFD)}
+			PeerName: "eth0", PeerNamespace: netlink.NsFd(nsFD), PeerHardwareAddr: hardwareAddress(address)}
 		if err := netlink.LinkAdd(veth); err != nil {
 			return fmt.Errorf("add the link: %w", err)
 		}
@@ -200,7 +200,7 @@ func (p *Provider) ensureBridge(network string, mtu int) (netlink.Link, netip.Pr
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		return nil, netip.Prefix{}, err
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: mtu}}
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: mtu, HardwareAddr: hardwareAddress(gateway(subnet))}}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return nil, netip.Prefix{}, err
 	}
@@ -222,6 +222,14 @@ func withoutIPv6(link string) {
 }
 
 // gateway is the bridge's own address: the subnet's first.
+// hardwareAddress follows from the IP address, so that one that is given to
+// another sandbox is found at once: neighbours remember for some seconds which
+// hardware address an IP address had. A bridge without one of its own would change it with
+// every sandbox that comes or goes.
+func hardwareAddress(ip netip.Addr) net.HardwareAddr {
+	return append(net.HardwareAddr{0x02, 0xc0}, ip.AsSlice()...) // locally administered, unicast
+}
+
 func gateway(subnet netip.Prefix) netip.Addr { return subnet.Addr().Next() }
 
 func bridgeSubnet(link netlink.Link) (netip.Prefix, error) {

@@ -15,6 +15,7 @@ import (
 
 var networkTests = map[string]func(*testing.T, *suite){
 	"Address":          testAddress,
+	"AddressOfAnother": testAddressOfAnother,
 	"Siblings":         testSiblings,
 	"NetworksAreApart": testNetworksAreApart,
 	"HostIsOutOfReach": testHostIsOutOfReach,
@@ -104,6 +105,39 @@ func answer(address string) (string, error) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	return bufio.NewReader(conn).ReadString('\n')
+}
+
+// testAddressOfAnother: a sandbox that gets the address of one that is gone is
+// reached at once, by us and by its siblings, who have spoken to the other.
+func testAddressOfAnother(t *testing.T, s *suite) {
+	network := s.network(t)
+	sibling := s.make(t, sandbox.Spec{Network: network})
+	talk := func(b box) string {
+		b.serve(t, "server", "0.0.0.0,8080")
+		a := b.address(t, 8080)
+		if a.Proxy == "" || a.Sibling == "" {
+			t.Skip("the provider has no addresses of its own")
+		}
+		begin := time.Now()
+		if _, err := answer(a.Proxy); err != nil {
+			t.Errorf("we cannot reach %s: %v", a.Proxy, err)
+		}
+		if got := sibling.reached(t, a.Sibling); len(got) != 1 {
+			t.Errorf("its sibling cannot reach %s: %q", a.Sibling, got)
+		}
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("reaching %s took %s", a.Proxy, took)
+		}
+		return a.Sibling
+	}
+	first := s.make(t, sandbox.Spec{Network: network})
+	before := talk(first)
+	if err := s.provider.Destroy(within(t), first.name); err != nil {
+		t.Fatal(err)
+	}
+	if after := talk(s.make(t, sandbox.Spec{Network: network})); after != before {
+		t.Logf("the second sandbox has the address %s, the first had %s", after, before)
+	}
 }
 
 func testAddress(t *testing.T, s *suite) {
