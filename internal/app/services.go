@@ -22,7 +22,6 @@ import (
 	"github.com/coderunner/coderunner/internal/project"
 	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
-	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/internal/web"
 	"github.com/coderunner/coderunner/static"
@@ -48,7 +47,7 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 	if s.catalogue, err = appliance.Load(appliances.FS); err != nil {
 		return s, err
 	}
-	keys, err := secret.Open(filepath.Join(a.config.DataDir, "keyring"))
+	keys, err := a.openKeys(ctx, st)
 	if err != nil {
 		return s, err
 	}

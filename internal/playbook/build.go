@@ -99,8 +99,8 @@ func (st *step) lastLines(ctx context.Context) ([]string, error) {
 	return lines[max(0, len(lines)-200):], nil
 }
 
-// baseEnv is what every command of the app gets: the project's variables and its databases.
-func (x *execution) baseEnv(ctx context.Context) (map[string]string, error) {
+// baseEnv is what every command of a phase gets: the project's variables and its databases.
+func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope) (map[string]string, error) {
 	env := map[string]string{}
 	databases, err := x.e.store.ProjectDatabases(ctx, x.project.ID)
 	if err != nil {
@@ -119,7 +119,7 @@ func (x *execution) baseEnv(ctx context.Context) (map[string]string, error) {
 		}
 		maps.Copy(env, connectionEnv(c))
 	}
-	maps.Copy(env, x.variables)
+	maps.Copy(env, x.variables.Environment(phase))
 	dir := appDir(x.deployment.Plan)
 	env["PATH"] = dir + "/node_modules/.bin:/app/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	return env, nil
@@ -134,7 +134,7 @@ func connectionEnv(c coderunner.Connection) map[string]string {
 
 // buildEnv is for install and build commands.
 func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
-	env, err := x.baseEnv(ctx)
+	env, err := x.baseEnv(ctx, coderunner.BuildScope)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
 
 // appEnv is for the app itself.
 func (x *execution) appEnv(ctx context.Context) (map[string]string, error) {
-	env, err := x.baseEnv(ctx)
+	env, err := x.baseEnv(ctx, coderunner.RunScope)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/runlog"
+	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/store"
 )
 
@@ -40,7 +41,7 @@ type execution struct {
 	run        coderunner.Run
 	project    coderunner.Project
 	deployment coderunner.Deployment // zero for destroy
-	variables  map[string]string     // the project's, decrypted
+	variables  coderunner.Variables  // the project's, decrypted
 	steps      []*step
 	log        *runlog.Writer
 	redact     *runlog.Redactor
@@ -179,7 +180,11 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	if !x.e.playbooks[x.run.Playbook].secrets {
 		return nil, nil
 	}
-	variables, err := x.e.variables(ctx, x.project.ID)
+	err := x.e.keys.Check()
+	var variables coderunner.Variables
+	if err == nil {
+		variables, err = x.e.variables(ctx, x.project.ID)
+	}
 	databases, listErr := x.e.store.ProjectDatabases(ctx, x.project.ID)
 	for _, d := range databases {
 		if d.Sealed == nil || err != nil {
@@ -193,16 +198,14 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	switch {
 	case listErr != nil:
 		return nil, listErr
-	case coderunner.KindOf(err) == coderunner.Unavailable || ctx.Err() != nil:
+	case ctx.Err() != nil || coderunner.KindOf(err) == coderunner.Unavailable && !errors.Is(err, secret.ErrCannotOpen):
 		return nil, err
 	case err != nil:
 		return &coderunner.Failure{ID: "platform.decrypt", Blame: coderunner.Ours, Title: "The project's secrets could not be decrypted; nothing was touched.",
 			Detail: "The key ring in the data directory does not fit what is in the database.", Next: "Ask whoever runs this server to restore the key ring from its backup."}, nil
 	}
 	x.variables = variables
-	for _, value := range variables {
-		x.redact.Add(value)
-	}
+	x.redact.Add(variables.Secrets()...)
 	return nil, nil
 }
 

@@ -316,4 +316,6 @@ type Variable struct {
 	Value     []byte
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	Secret    bool
+	Scope     coderunner.VariableScope
 }
