@@ -12,6 +12,9 @@ import (
 func projectPath(id string) string             { return "/projects/" + id }
 func tabPath(id string, tab ProjectTab) string { return "/projects/" + id + "/" + string(tab) }
 func destroyPath(id string) string             { return "/projects/" + id + "/destroy" }
+func variablesPath(id string) string           { return "/projects/" + id + "/variables" }
+func restartPath(id string) string             { return "/projects/" + id + "/restart" }
+func redeployPath(id string) string            { return "/projects/" + id + "/redeploy" }
 func runPath(id string) string                 { return "/runs/" + id }
 func cancelPath(id string) string              { return "/runs/" + id + "/cancel" }
 func downloadPath(id string) string            { return "/runs/" + id + "/log.txt" }

@@ -44,6 +44,7 @@ type ProjectTab string
 const (
 	TabOverview    ProjectTab = "overview"
 	TabDeployments ProjectTab = "deployments"
+	TabVariables   ProjectTab = "variables"
 	TabSettings    ProjectTab = "settings"
 )
 
@@ -56,7 +57,9 @@ type ProjectPage struct {
 	Live        *coderunner.Deployment // the one that serves, or the newest; nil before the first
 	Deployments []DeploymentRow        // newest first; the overview shows the first few
 	Databases   []coderunner.Database
-	Variables   []coderunner.Variable // keys and times; values are never shown
+	Variables   []coderunner.Variable      // keys and times; values are not shown here
+	Pending     coderunner.VariableChanges // variables that are saved and that nothing runs with yet
+	EnvKeys     []coderunner.EnvKey        // that the code reads, of the version that serves or else the newest upload
 	UploadLimit int64
 }
 

@@ -200,7 +200,7 @@ console.error(token.slice(0, 9)); process.stdout.write(token.slice(0, 9)); setTi
 		for _, path := range holding(t, dir, value) {
 			t.Errorf("%s is in %s", what, path)
 		}
-		for _, path := range holding(t, filepath.Join(engineDir(), "state"), value) {
+		for _, path := range holding(t, "/run/coderunner", value) {
 			t.Errorf("%s is in %s", what, path)
 		}
 		for _, process := range processesWith(t, value) {

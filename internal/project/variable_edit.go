@@ -149,7 +149,7 @@ func draftOf(has coderunner.Variables, closed map[string]error, edits []Variable
 			continue
 		}
 		if set[e.Key] {
-			note(i, conflict("key", "%s is there twice. Remove one of the two.", e.Key))
+			note(i, invalid(coderunner.FieldError("key", "%s is there twice. Remove one of the two.", clip(e.Key, 60))))
 			continue
 		}
 		set[e.Key] = true
@@ -167,6 +167,9 @@ func (d *draft) leave(e VariableEdit) *coderunner.Error {
 	if !there {
 		if e.Remove && e.Version != nil {
 			return nil // somebody else was quicker, and the end is the same
+		}
+		if e.Version != nil {
+			return d.stale(e, was, false)
 		}
 		return &coderunner.Error{Kind: coderunner.NotFound, Field: "key", Message: "There is no such variable."}
 	}

@@ -113,7 +113,11 @@ func TestEditOfWhatHasChangedIsRefusedWhole(t *testing.T) {
 	if err := w.DeleteVariable(t.Context(), w.ada.ID, p.ID, "NEW"); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, "changed and gone", edit(project.VariableEdit{From: "NEW", Key: "NEW", Value: value("x"), Version: value("1")}), coderunner.NotFound)
+	wantKind(t, "changed and gone", edit(project.VariableEdit{From: "NEW", Key: "NEW", Value: value("x"), Version: value("1")}), coderunner.Conflict)
+	wantKind(t, "gone", edit(project.VariableEdit{From: "NEW", Key: "NEW", Value: value("x")}), coderunner.NotFound)
+	if err := edit(project.VariableEdit{From: "NEW", Remove: true, Version: value("1")}); err != nil {
+		t.Errorf("removing what is gone: %v", err)
+	}
 }
 
 func TestReplaceNeedsWhatWasReadLast(t *testing.T) {

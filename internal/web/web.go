@@ -87,6 +87,10 @@ type Services struct {
 	// Volumes names the provider's volumes of a project. Optional.
 	Volumes func(ctx context.Context, projectID string) ([]string, error)
 
+	// Applied answers the variables that a project's app was last started with; known
+	// is false where nothing runs. Optional: without it no page says what is not applied yet.
+	Applied func(ctx context.Context, userID, projectID string) (variables coderunner.Variables, known bool, err error)
+
 	UploadLimit int64 // bytes of one upload
 	Log         *slog.Logger
 
@@ -143,6 +147,8 @@ func (s *site) routes(r chi.Router) {
 	r.Route("/projects/{project}", func(r chi.Router) {
 		r.Get("/", s.private(s.project))
 		r.Get("/{tab:overview|deployments|settings}", s.private(s.project))
+		r.Get("/variables", s.private(s.variables))
+		r.Post("/variables", s.private(s.saveVariables))
 		r.Get("/bundles/{bundle}", s.private(s.plan))
 		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
 		r.Get("/destroy", s.private(s.destroyPage))
