@@ -82,7 +82,7 @@ func New(services Services) http.Handler {
 		s.write(w, r, coderunner.Errorf(coderunner.NotFound, "There is nothing at this address. %s/openapi.json lists what there is.", Prefix))
 	})
 	router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			if router.Match(chi.NewRouteContext(), method, r.URL.Path) {
 				w.Header().Add("Allow", method)
 			}
@@ -110,6 +110,7 @@ func (s *server) routes() {
 	private(s, uploadOperation(), s.upload)
 	describeUpload(s.huma.OpenAPI())
 	private(s, post("/projects/{id}/deployments", "deploy", "Deploy a bundle", http.StatusAccepted), s.deploy)
+	s.variableOperations()
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)
 
 	private(s, get("/runs/{id}", "get-run", "Get a run with its steps"), s.getRun)
