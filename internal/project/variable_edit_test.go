@@ -2,6 +2,7 @@ package project_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -99,7 +100,8 @@ func TestEditOfWhatHasChangedIsRefusedWhole(t *testing.T) {
 	} {
 		err := edit(project.VariableEdit{From: "LEVEL", Key: "LEVEL", Value: value("info"), Version: &level}, e)
 		wantKind(t, what, err, coderunner.Conflict)
-		if problems, ok := err.(project.EditProblems); !ok || len(problems) != 1 || problems[1] == nil || !strings.Contains(problems[1].Message, "Nothing was saved") {
+		var problems project.EditProblems
+		if !errors.As(err, &problems) || len(problems) != 1 || problems[1] == nil || !strings.Contains(problems[1].Message, "Nothing was saved") {
 			t.Errorf("%s: problems %v", what, err)
 		}
 	}

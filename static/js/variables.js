@@ -22,6 +22,8 @@ function variables(form) {
     const row = template.content.firstElementChild.cloneNode(true);
     row.dataset.variableRow = number;
     row.querySelector("[name=row]").value = number;
+    row.querySelector("[id='key-new']").id = `key-${number}`;
+    row.setAttribute("aria-labelledby", `key-${number}`);
     for (const input of row.querySelectorAll("[name$='.new']")) input.name = input.name.replace(/new$/, number);
     rows.append(row);
     return row;
