@@ -79,7 +79,7 @@ func rotate(ctx context.Context, st *store.Store, keys *secret.KeyRing, out io.W
 		return err
 	}
 	if behind > 0 && len(list) > 1 {
-		fmt.Fprintf(out, "Going on with the rotation to key %s: %d values are sealed with a former key.\n", primary(list).ID, behind)
+		fmt.Fprintf(out, "Going on with the rotation to key %s: %s sealed with a former key.\n", primary(list).ID, are(behind))
 	} else {
 		key, err := keys.Rotate()
 		if err != nil {
@@ -125,7 +125,7 @@ func sealAgain(ctx context.Context, st *store.Store, keys *secret.KeyRing, out i
 			break
 		}
 		if time.Since(waited) > patience {
-			return coderunner.Errorf(coderunner.Unavailable, "%d values are being changed by somebody and could not be sealed anew within %s. Run this again.", behind-len(failed), patience)
+			return coderunner.Errorf(coderunner.Unavailable, "%s being changed by somebody and could not be sealed anew within %s. Run this again.", are(behind-len(failed)), patience)
 		}
 		select { // somebody is changing the rest
 		case <-ctx.Done():
@@ -133,7 +133,7 @@ func sealAgain(ctx context.Context, st *store.Store, keys *secret.KeyRing, out i
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	fmt.Fprintf(out, "%d values are sealed anew.\n", done)
+	fmt.Fprintf(out, "%s sealed anew.\n", are(done))
 	if len(failed) > 0 {
 		return coderunner.Errorf(coderunner.Unavailable, "%d values could not be decrypted. Put back the key ring that they were sealed with, or set them anew. All keys are kept.", len(failed))
 	}
@@ -184,7 +184,6 @@ func status(ctx context.Context, st *store.Store, keys *secret.KeyRing, out io.W
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d keys.\n", len(list))
 	has := map[secret.KeyID]bool{}
 	for _, key := range list {
 		has[key.ID] = true
@@ -192,7 +191,7 @@ func status(ctx context.Context, st *store.Store, keys *secret.KeyRing, out io.W
 		if key.Primary {
 			word = "newest; seals what is saved now"
 		}
-		fmt.Fprintf(out, "  %s  made %s, %d days ago  %s\n", key.ID, key.MadeAt.UTC().Format(time.DateTime), int(now.Sub(key.MadeAt).Hours()/24), word)
+		fmt.Fprintf(out, "  %s  made %s (%s)  %s\n", key.ID, key.MadeAt.UTC().Format(time.DateTime), age(now.Sub(key.MadeAt)), word)
 		found := false
 		for _, u := range uses {
 			if u.key == key.ID {
@@ -212,7 +211,7 @@ func status(ctx context.Context, st *store.Store, keys *secret.KeyRing, out io.W
 		}
 	}
 	if lost > 0 {
-		return coderunner.Errorf(coderunner.Unavailable, "%d values are sealed with keys that the key ring does not have. Put the key ring's backup back.", lost)
+		return coderunner.Errorf(coderunner.Unavailable, "%s sealed with keys that the key ring does not have. Put the key ring's backup back.", are(lost))
 	}
 	return nil
 }
@@ -236,4 +235,23 @@ func primary(list []secret.Key) secret.Key {
 		}
 	}
 	return secret.Key{}
+}
+
+// are goes before what values are.
+func are(values int) string {
+	if values == 1 {
+		return "1 value is"
+	}
+	return fmt.Sprintf("%d values are", values)
+}
+
+func age(d time.Duration) string {
+	switch days := int(d.Hours() / 24); days {
+	case 0:
+		return "within a day"
+	case 1:
+		return "1 day old"
+	default:
+		return fmt.Sprintf("%d days old", days)
+	}
 }

@@ -101,6 +101,29 @@ func randomText(random *rand.Rand) string {
 	return b.String()
 }
 
+// The most that a project may set fits into what the kernel gives a process.
+func TestTheMostThatMayBeSetArrives(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "most", showsEnv)
+	s.plan.Start.Value = "node index.js"
+	s.plan.Build.Value = keepsEnv
+	const each = coderunner.MaxVariableValue - 64 // room for the names
+	var variables []coderunner.Variable
+	for i := range coderunner.MaxVariableBytes / coderunner.MaxVariableValue {
+		variables = append(variables, coderunner.Variable{Key: fmt.Sprint("LARGE_", i), Value: strings.Repeat(string(rune('a'+i%26)), each), Secret: true})
+	}
+	p.set(t, s, variables...)
+	p.succeeds(t, s)
+	for what, env := range map[string]map[string]string{"app": p.env(t, "most", "/"), "build": p.env(t, "most", "/build")} {
+		for _, v := range variables {
+			if env[v.Key] != v.Value {
+				t.Errorf("the %s has %d bytes in %s, want %d", what, len(env[v.Key]), v.Key, len(v.Value))
+			}
+		}
+	}
+}
+
 func TestScopesKeepVariablesApart(t *testing.T) {
 	t.Parallel()
 	p := startPlatform(t)
