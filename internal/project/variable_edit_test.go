@@ -12,6 +12,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/secret"
 )
 
 func value[T any](v T) *T { return &v }
@@ -119,6 +120,31 @@ func TestEditOfWhatHasChangedIsRefusedWhole(t *testing.T) {
 	wantKind(t, "gone", edit(project.VariableEdit{From: "NEW", Key: "NEW", Value: value("x")}), coderunner.NotFound)
 	if err := edit(project.VariableEdit{From: "NEW", Remove: true, Version: value("1")}); err != nil {
 		t.Errorf("removing what is gone: %v", err)
+	}
+}
+
+// A ciphertext that was swapped with another's neither opens nor locks anybody out.
+func TestWhatDoesNotOpenCanBeReplaced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, see, edit := w.shop(t)
+	if _, err := w.store.Pool().Exec(t.Context(), "UPDATE variables v SET value = o.value FROM variables o WHERE o.project_id = v.project_id AND o.key <> v.key"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Decrypted(t.Context(), p.ID); !errors.Is(err, secret.ErrCannotOpen) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("swapped values opened: %v", err)
+	}
+	if v := see(); len(v) != 2 || v["LEVEL"].Value != "" || !v["LEVEL"].Secret {
+		t.Errorf("its owner sees %+v", v)
+	}
+	if err := edit(project.VariableEdit{From: "LEVEL", Key: "LEVEL2"}); !errors.Is(err, secret.ErrCannotOpen) {
+		t.Errorf("renamed: %v", err)
+	}
+	if err := edit(project.VariableEdit{From: "TOKEN", Remove: true}, project.VariableEdit{From: "LEVEL", Key: "LEVEL", Value: value("info")}); err != nil {
+		t.Fatal(err)
+	}
+	if env := w.env(t, p.ID); len(env) != 1 || env["LEVEL"] != "info" {
+		t.Errorf("mended to %v", env)
 	}
 }
 

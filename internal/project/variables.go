@@ -11,7 +11,8 @@ import (
 func sealedName(key string) string { return "variable/" + key }
 
 // Variables lists a project's variables by key, without the values of secrets.
-// The others are there in clear: their owner has said that they may be seen.
+// The others are there in clear: their owner has said that they may be seen. One
+// that does not open is listed as a secret: it can be replaced and removed, not shown.
 func (s *Service) Variables(ctx context.Context, userID, projectID string) (coderunner.Variables, error) {
 	if _, err := s.store.Project(ctx, userID, projectID); err != nil {
 		return nil, err
@@ -22,13 +23,15 @@ func (s *Service) Variables(ctx context.Context, userID, projectID string) (code
 	}
 	variables := make(coderunner.Variables, len(sealed))
 	for i, v := range sealed {
-		if !v.Secret {
-			if variables[i], err = s.open(projectID, v); err != nil {
-				return nil, err
-			}
+		variables[i] = described(v)
+		if v.Secret {
 			continue
 		}
-		variables[i] = described(v)
+		if plain, err := s.open(projectID, v); err == nil {
+			variables[i] = plain
+		} else {
+			variables[i].Secret = true
+		}
 	}
 	return variables, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/views"
 )
 
@@ -85,16 +86,21 @@ func (s *site) variablesPage(r *http.Request, user coderunner.User) (page views.
 	return page, nil
 }
 
-// pending tells what of a project's variables is saved and that its app does not have yet.
+// pending tells what of a project's variables is saved and that its app does not have
+// yet; nothing where one of them does not open, which is told by the run that needs it.
 func (s *site) pending(r *http.Request, user coderunner.User, projectID string) (coderunner.VariableChanges, error) {
 	if s.Applied == nil {
 		return nil, nil
 	}
 	applied, known, err := s.Applied(r.Context(), user.ID, projectID)
-	if err != nil || !known {
-		return nil, err
+	var changes coderunner.VariableChanges
+	if err == nil && known {
+		changes, err = s.Projects.Changes(r.Context(), user.ID, projectID, applied)
 	}
-	return s.Projects.Changes(r.Context(), user.ID, projectID, applied)
+	if errors.Is(err, secret.ErrCannotOpen) {
+		return nil, nil
+	}
+	return changes, err
 }
 
 // variableRows are the stored variables, then the keys that the code reads and that
