@@ -14,14 +14,11 @@ type RollbackPage struct {
 	To, Current coderunner.Deployment
 	Filename    string // of the upload that it goes back to; "" if that is forgotten
 	Plan        []PlanChange
-	Variables   VariableChanges
+	Variables   coderunner.VariableChanges
 }
 
 // PlanChange is a field of the plan that differs.
 type PlanChange struct{ Field, From, To string }
-
-// VariableChanges are keys of variables, never values.
-type VariableChanges struct{ Added, Removed, Changed []string }
 
 // ComparePlans lists what differs between two plans, in words.
 func ComparePlans(from, to coderunner.Plan) []PlanChange {
@@ -46,17 +43,25 @@ type variableGroup struct {
 func (p RollbackPage) variableGroups() []variableGroup {
 	var groups []variableGroup
 	for _, g := range []struct {
-		what string
-		keys []string
-	}{{"comes back", p.Variables.Added}, {"goes away", p.Variables.Removed}, {"gets the value of that time", p.Variables.Changed}} {
-		if len(g.keys) == 0 {
-			continue
+		kind      coderunner.VariableChangeKind
+		one, many string
+	}{
+		{coderunner.VariableAdded, "comes back", "come back"}, {coderunner.VariableRemoved, "goes away", "go away"},
+		{coderunner.VariableChanged, "gets the value of that time", "get the values of that time"},
+	} {
+		var keys []string
+		for _, c := range p.Variables {
+			if c.Kind == g.kind {
+				keys = append(keys, c.Key)
+			}
 		}
-		what := g.what
-		if len(g.keys) > 1 {
-			what = map[string]string{"comes back": "come back", "goes away": "go away", "gets the value of that time": "get the values of that time"}[what]
+		what := g.many
+		if len(keys) == 1 {
+			what = g.one
 		}
-		groups = append(groups, variableGroup{count(len(g.keys), "variable") + " " + what, g.keys})
+		if len(keys) > 0 {
+			groups = append(groups, variableGroup{count(len(keys), "variable") + " " + what, keys})
+		}
 	}
 	return groups
 }

@@ -110,6 +110,17 @@ func (f filling) pages() map[string]templ.Component {
 		page.Tab = tab
 		pages["project "+string(tab)] = views.Project(page)
 	}
+	variables := full[views.VariablesPage](f)
+	variables.Errors = f.errorsOf("", "key.0", "value.0", "scope.1", "value.1")
+	for i := range variables.Rows {
+		variables.Rows[i].Value += strings.Repeat("\nline", i)
+	}
+	pages["variables"] = views.Variables(variables)
+	variables.Project.DestroyedAt, variables.Errors = nil, f.errorsOf("key.1")
+	pages["variables refused"] = views.Variables(variables)
+	for _, kind := range []coderunner.VariableChangeKind{coderunner.VariableAdded, coderunner.VariableRemoved, coderunner.VariableChanged} {
+		pages["pending "+string(kind)] = views.PendingVariables(id, coderunner.VariableChanges{{Key: f.text, Kind: kind, Build: f.flag, Run: true}})
+	}
 	plan := full[views.PlanPage](f)
 	plan.Errors = f.errorsOf("", "name", "root", "appliance", "install", "build", "start", "port", "health_path", "database", "env_key.0", "env_value.1")
 	for i := range plan.Form.Env {

@@ -14,6 +14,7 @@ func tabPath(id string, tab ProjectTab) string { return "/projects/" + id + "/" 
 func destroyPath(id string) string             { return "/projects/" + id + "/destroy" }
 func rollbackPath(deployment string) string    { return "/deployments/" + deployment + "/rollback" }
 func actPath(project, what string) string      { return "/projects/" + project + "/" + what }
+func variablesPath(id string) string           { return "/projects/" + id + "/variables" }
 func runPath(id string) string                 { return "/runs/" + id }
 func cancelPath(id string) string              { return "/runs/" + id + "/cancel" }
 func downloadPath(id string) string            { return "/runs/" + id + "/log.txt" }

@@ -86,6 +86,9 @@ func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
 // databaseKeys are the variables that an app with a database finds set.
 var databaseKeys = map[string]bool{"DATABASE_URL": true, "PGHOST": true, "PGPORT": true, "PGUSER": true, "PGPASSWORD": true, "PGDATABASE": true}
 
+// DatabaseKey reports whether an app with a database finds the variable set.
+func DatabaseKey(key string) bool { return databaseKeys[key] }
+
 // ReadPlanForm reads the posted form. Rows without key and value are dropped;
 // a key without value stays, so that it can be shown again.
 func ReadPlanForm(posted url.Values) PlanForm {

@@ -71,6 +71,7 @@ type ProjectTab string
 const (
 	TabOverview    ProjectTab = "overview"
 	TabDeployments ProjectTab = "deployments"
+	TabVariables   ProjectTab = "variables"
 	TabSettings    ProjectTab = "settings"
 )
 
@@ -87,7 +88,9 @@ type ProjectPage struct {
 	Page        int             // of the deployments, from 1
 	More        bool            // whether older ones follow
 	Databases   []coderunner.Database
-	Variables   []coderunner.Variable // keys and times; values are never shown
+	Variables   []coderunner.Variable      // keys and times; values are not shown here
+	Pending     coderunner.VariableChanges // variables that are saved and that nothing runs with yet
+	EnvKeys     []coderunner.EnvKey        // that the code reads, of the version that serves or else the newest upload
 	UploadLimit int64
 }
 

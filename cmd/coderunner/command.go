@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -30,7 +32,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.EngineDir, "engine-dir", "", "where the private containerd keeps its files (default <data-dir>/engine)")
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
 	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; a Kata or gVisor shim gives a stronger wall")
-	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), edgeCommand(&config))
+	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), secretsCommand(&config), edgeCommand(&config))
 	return root
 }
 
@@ -51,12 +53,16 @@ func serveCommand(config *app.Config) *cobra.Command {
 	flags.StringVar(&config.Listen, "listen", config.Listen, "address of the dashboard and the apps; :8080 serves the network")
 	flags.StringVar(&config.PublicURL, "public-url", "", "how browsers reach the dashboard (default http://localhost:<port>)")
 	flags.StringVar(&config.AppsDomain, "apps-domain", config.AppsDomain, "apps are at <name>.<domain>")
-	flags.StringVar(&config.DatabaseURL, "database-url", "", "a PostgreSQL of your own instead of the private one (environment: DATABASE_URL)")
+	databaseFlag(flags, config)
 	flags.Var((*size)(&config.MaxUpload), "max-upload", "the largest upload")
 	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")
 	flags.Var((*size)(&config.DBLimits.MemoryBytes), "database-memory", "memory of one database's sandbox")
 	flags.BoolVar(&verbose, "verbose", false, "log more")
 	return cmd
+}
+
+func databaseFlag(flags *pflag.FlagSet, config *app.Config) {
+	flags.StringVar(&config.DatabaseURL, "database-url", "", "a PostgreSQL of your own instead of the private one (environment: DATABASE_URL)")
 }
 
 func downCommand(config *app.Config) *cobra.Command {
@@ -104,6 +110,24 @@ func edgeCommand(config *app.Config) *cobra.Command {
 	flags.StringVar(&edge.DashboardHost, "dashboard-host", "", "never an app's")
 	flags.StringVar(&edge.Scheme, "scheme", "", "how browsers reach the apps, if that is another than ours")
 	return cmd
+}
+
+func secretsCommand(config *app.Config) *cobra.Command {
+	parent := &cobra.Command{Use: "secrets", Short: "Look after the keys that secrets are encrypted with"}
+	databaseFlag(parent.PersistentFlags(), config)
+	for _, c := range []struct {
+		use, short string
+		run        func(context.Context, app.Config, io.Writer) error
+	}{
+		{"status", "Which keys there are, how old they are, and what is encrypted with each", app.SecretsStatus},
+		{"rotate", "Make a new key and encrypt everything anew with it; the server may run", app.RotateSecrets},
+		{"prune", "Remove the keys that nothing is encrypted with any more", app.PruneSecrets},
+	} {
+		parent.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.run(cmd.Context(), *config, cmd.OutOrStdout())
+		}})
+	}
+	return parent
 }
 
 // fromEnvironment gives each flag that is not on the command line its variable's value.

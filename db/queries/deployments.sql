@@ -62,7 +62,7 @@ UPDATE deployments SET public_url = sqlc.narg('public_url') WHERE id = @id;
 UPDATE deployments SET observed_at = now() WHERE app_sandbox_id = @sandbox_id;
 
 -- name: DestroyProjectDeployments :exec
-UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id = NULL, db_sandbox_id = NULL, db_connection_info = NULL WHERE project_id = $1;
+UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id = NULL, db_sandbox_id = NULL, db_connection_info = NULL, release = NULL, variables = NULL WHERE project_id = $1;
 
 -- name: UpsertDatabase :one
 INSERT INTO databases (project_id, appliance, name, volume) VALUES ($1, $2, $3, $4)

@@ -70,9 +70,13 @@ DELETE FROM bundles WHERE project_id = $1 RETURNING sha256;
 -- name: BundleReferenced :one
 SELECT EXISTS (SELECT 1 FROM bundles WHERE sha256 = $1);
 
+-- name: LockVariables :one
+-- Whoever changes a project's variables does so alone.
+SELECT (destroyed_at IS NULL)::bool AS live FROM projects WHERE id = @project_id AND user_id = @user_id FOR NO KEY UPDATE;
+
 -- name: SetVariable :exec
-INSERT INTO variables (project_id, key, value) VALUES ($1, $2, $3)
-ON CONFLICT (project_id, key) DO UPDATE SET value = excluded.value;
+INSERT INTO variables (project_id, key, value, secret, scope) VALUES (@project_id, @key, @value, @secret, @scope)
+ON CONFLICT (project_id, key) DO UPDATE SET value = excluded.value, secret = excluded.secret, scope = excluded.scope;
 
 -- name: DeleteVariable :execrows
 DELETE FROM variables WHERE project_id = $1 AND key = $2;

@@ -87,7 +87,7 @@ func New(services Services) http.Handler {
 		s.write(w, r, coderunner.Errorf(coderunner.NotFound, "There is nothing at this address. %s/openapi.json lists what there is.", Prefix))
 	})
 	router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			if router.Match(chi.NewRouteContext(), method, r.URL.Path) {
 				w.Header().Add("Allow", method)
 			}
@@ -120,6 +120,7 @@ func (s *server) routes() {
 	private(s, post("/projects/{id}/restart", "restart", "Run the current deployment in a new sandbox, with the variables as they are now", http.StatusAccepted), s.restart)
 	private(s, post("/projects/{id}/start", "start", "Start a stopped app", http.StatusAccepted), s.start)
 	private(s, post("/projects/{id}/stop", "stop", "Stop the app; everything but what it wrote beside its databases is kept", http.StatusAccepted), s.stop)
+	s.variableOperations()
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)
 	private(s, post("/deployments/{id}/rollback", "rollback", "Run what was built for an earlier deployment, as a new one", http.StatusAccepted), s.rollback)
 

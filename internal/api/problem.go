@@ -88,6 +88,9 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 	if errors.As(err, &e) && e.Field != "" {
 		p.Errors = []FieldError{{Field: e.Field, Message: e.Message}}
 	}
+	if list := (variablesError{}); errors.As(err, &list) {
+		p.Errors = list.fields
+	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled): // the client left
 	case p.Status >= http.StatusInternalServerError:
@@ -122,7 +125,7 @@ func asProblem(ctx huma.Context, _ string, body any) (any, error) {
 	p := newProblem(ctx.Context(), model.Status, coderunner.Invalid, "")
 	switch model.Status {
 	case http.StatusRequestEntityTooLarge:
-		p.Kind, p.Detail = string(coderunner.TooLarge), fmt.Sprintf("The request's body is over the limit of %d KiB.", maxBody>>10)
+		p.Kind, p.Detail = string(coderunner.TooLarge), fmt.Sprintf("The request's body is over the limit of %d KiB.", ctx.Operation().MaxBodyBytes>>10)
 	case http.StatusRequestTimeout:
 		p.Kind, p.Detail = string(coderunner.Unavailable), "The request's body did not arrive in time. Send it again."
 	case http.StatusUnsupportedMediaType:

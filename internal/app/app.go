@@ -31,6 +31,7 @@ type App struct {
 	dashboard *daemon.DashboardListener
 	cluster   *pglocal.Cluster // nil with a database of one's own
 	lock      *os.File
+	beside    bool // a server works with the data directory; what it uses is not ours to stop or change
 	services
 }
 
@@ -64,6 +65,9 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	if a.services, err = a.assemble(ctx, st); err != nil {
+		return err
+	}
+	if err := a.noteDatabase(); err != nil {
 		return err
 	}
 	a.log.Info("ready", "address", a.addresses.dashboard.String(), "after", time.Since(begin).Round(time.Millisecond).String())
@@ -136,6 +140,9 @@ func (a *App) openDatabase(ctx context.Context) (*store.Store, error) {
 	st, err := store.Open(ctx, dsn)
 	if err != nil {
 		return nil, err
+	}
+	if a.beside {
+		return st, nil
 	}
 	if err := store.Migrate(ctx, st.Pool()); err != nil {
 		st.Close()
@@ -210,7 +217,9 @@ func (a *App) release() {
 	if a.store != nil {
 		a.store.Close()
 	}
-	if a.cluster != nil {
+	if a.cluster != nil && a.beside {
+		a.cluster.Release()
+	} else if a.cluster != nil {
 		if err := a.cluster.Stop(ctx); err != nil {
 			a.log.Error("stopping the private database", "err", err)
 		}

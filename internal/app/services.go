@@ -18,12 +18,12 @@ import (
 	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/auth"
 	"github.com/coderunner/coderunner/internal/bundle"
+	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/edge/daemon"
 	"github.com/coderunner/coderunner/internal/playbook"
 	"github.com/coderunner/coderunner/internal/project"
 	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
-	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/internal/web"
 	"github.com/coderunner/coderunner/static"
@@ -49,7 +49,7 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 	if s.catalogue, err = appliance.Load(appliances.FS); err != nil {
 		return s, err
 	}
-	keys, err := secret.Open(filepath.Join(a.config.DataDir, "keyring"))
+	keys, err := a.openKeys(ctx, st)
 	if err != nil {
 		return s, err
 	}
@@ -96,7 +96,7 @@ func (a *App) freeBytes() (uint64, error) {
 func (a *App) handler() http.Handler {
 	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Log: a.log, UploadLimit: a.config.MaxUpload})
 	pages := web.New(web.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Catalogue: a.catalogue,
-		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, UploadLimit: a.config.MaxUpload, Log: a.log})
+		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, UploadLimit: a.config.MaxUpload, Log: a.log})
 	compress := middleware.Compress(5, "text/html", "text/css", "text/javascript", "application/json", "image/svg+xml")
 	program, pages = compress(program), compress(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -170,6 +170,20 @@ func (a *App) watchEdge(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// applied answers the variables that a project's current deployment was last
+// started with.
+func (a *App) applied(ctx context.Context, userID, projectID string) (coderunner.Variables, bool, error) {
+	d, err := a.store.CurrentDeployment(ctx, userID, projectID)
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	variables, err := a.engine.DeploymentVariables(ctx, projectID, d.ID)
+	return variables, err == nil, err
 }
 
 // watchRoutes keeps the edge's table true: at each change, and every few seconds

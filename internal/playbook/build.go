@@ -84,7 +84,7 @@ func (st *step) dependencies(ctx context.Context, template string) (dependencies
 		return dependencies{}, err
 	}
 	defer tree.Close()
-	return readDependencies(tree, bundle.SHA256, st.deployment.Plan, bundle.Plan.Install.Value, template, st.project.ID, values(forBuild(st.variables)))
+	return readDependencies(tree, bundle.SHA256, st.deployment.Plan, bundle.Plan.Install.Value, template, st.project.ID, st.variables.Environment(coderunner.BuildScope))
 }
 
 // keeps reports whether a snapshot is there, in our rows and at the provider.

@@ -66,7 +66,7 @@ type Edge struct {
 }
 
 // Variables answers a project's environment variables, decrypted.
-type Variables func(ctx context.Context, projectID string) ([]coderunner.Variable, error)
+type Variables func(ctx context.Context, projectID string) (coderunner.Variables, error)
 
 // Engine runs playbooks. Its methods are safe for concurrent use.
 type Engine struct {

@@ -10,21 +10,8 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
-// values are variables as a process gets them.
-func values(variables []coderunner.Variable) map[string]string {
-	env := map[string]string{}
-	for _, v := range variables {
-		env[v.Key] = v.Value
-	}
-	return env
-}
-
-// forBuild are the variables that install and build commands get, forRun those of the app.
-func forBuild(variables []coderunner.Variable) []coderunner.Variable { return variables }
-func forRun(variables []coderunner.Variable) []coderunner.Variable   { return variables }
-
-// baseEnv is what every command of the app gets: variables of the project and its databases.
-func (x *execution) baseEnv(ctx context.Context, variables []coderunner.Variable) (map[string]string, error) {
+// baseEnv is what every command of a phase gets: the project's variables and its databases.
+func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope) (map[string]string, error) {
 	env := map[string]string{}
 	databases, err := x.e.store.ProjectDatabases(ctx, x.project.ID)
 	if err != nil {
@@ -43,7 +30,7 @@ func (x *execution) baseEnv(ctx context.Context, variables []coderunner.Variable
 		}
 		maps.Copy(env, connectionEnv(c))
 	}
-	maps.Copy(env, values(variables))
+	maps.Copy(env, x.variables.Environment(phase))
 	dir := appDir(x.deployment.Plan)
 	env["PATH"] = dir + "/node_modules/.bin:/app/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	return env, nil
@@ -58,7 +45,7 @@ func connectionEnv(c coderunner.Connection) map[string]string {
 
 // buildEnv is for install and build commands.
 func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
-	env, err := x.baseEnv(ctx, forBuild(x.variables))
+	env, err := x.baseEnv(ctx, coderunner.BuildScope)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +64,7 @@ func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
 
 // appEnv is for the app itself.
 func (x *execution) appEnv(ctx context.Context) (map[string]string, error) {
-	env, err := x.baseEnv(ctx, forRun(x.variables))
+	env, err := x.baseEnv(ctx, coderunner.RunScope)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/runlog"
+	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/store"
 )
 
@@ -45,7 +46,7 @@ type execution struct {
 	run        coderunner.Run
 	project    coderunner.Project
 	deployment coderunner.Deployment // zero for destroy
-	variables  []coderunner.Variable // those that the run works with, decrypted
+	variables  coderunner.Variables  // those that the run works with, decrypted
 	owned      context.Context       // ends when the right to write about the run does
 	work       context.Context       // ends before, when the run is cancelled
 	background sync.WaitGroup        // of what later began
@@ -225,7 +226,11 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	if !x.e.playbooks[x.run.Playbook].secrets {
 		return nil, nil
 	}
-	variables, err := x.workingVariables(ctx)
+	err := x.e.keys.Check()
+	var variables coderunner.Variables
+	if err == nil {
+		variables, err = x.workingVariables(ctx)
+	}
 	databases, listErr := x.e.store.ProjectDatabases(ctx, x.project.ID)
 	for _, d := range databases {
 		if d.Sealed == nil || err != nil {
@@ -239,16 +244,14 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	switch {
 	case listErr != nil:
 		return nil, listErr
-	case coderunner.KindOf(err) == coderunner.Unavailable || errors.Is(err, store.ErrLeaseLost) || ctx.Err() != nil:
+	case ctx.Err() != nil || errors.Is(err, store.ErrLeaseLost) || coderunner.KindOf(err) == coderunner.Unavailable && !errors.Is(err, secret.ErrCannotOpen):
 		return nil, err
 	case err != nil:
 		return &coderunner.Failure{ID: "platform.decrypt", Blame: coderunner.Ours, Title: "The project's secrets could not be decrypted; nothing was touched.",
 			Detail: "The key ring in the data directory does not fit what is in the database.", Next: "Ask whoever runs this server to restore the key ring from its backup."}, nil
 	}
 	x.variables = variables
-	for _, v := range variables {
-		x.redact.Add(v.Value)
-	}
+	x.redact.Add(variables.Secrets()...)
 	return nil, nil
 }
 

@@ -202,15 +202,12 @@ func (e *Engine) giveUp(ctx context.Context, x *execution, r coderunner.SandboxR
 
 // lastOutput answers the last lines that an app printed, without the project's secrets.
 func (e *Engine) lastOutput(ctx context.Context, x *execution, name string) ([]string, error) {
-	variables, err := e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID)
-	if err != nil {
+	var err error
+	if x.variables, err = e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID); err != nil {
 		return nil, err
 	}
-	x.redact = runlog.NewRedactor()
-	for _, v := range variables {
-		x.redact.Add(v.Value)
-	}
-	if _, err := x.baseEnv(ctx, nil); err != nil { // adds the databases' passwords
+	x.redact = runlog.NewRedactor(x.variables.Secrets()...)
+	if _, err := x.baseEnv(ctx, coderunner.RunScope); err != nil { // adds the databases' passwords
 		return nil, err
 	}
 	printed, err := tail(ctx, e.provider, name, appProcess, 16<<10)

@@ -17,7 +17,7 @@ func deploymentVariables(deploymentID string) string {
 
 // workingVariables are those that the run works with. They are read once and
 // kept, so that a run that is resumed goes on with those that it began with.
-func (x *execution) workingVariables(ctx context.Context) ([]coderunner.Variable, error) {
+func (x *execution) workingVariables(ctx context.Context) (coderunner.Variables, error) {
 	sealed, err := x.e.store.RunVariables(ctx, x.run.ID)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (x *execution) workingVariables(ctx context.Context) ([]coderunner.Variable
 	if sealed != nil {
 		return x.e.openVariables(x.project.ID, runVariables(x.run.ID), sealed)
 	}
-	var variables []coderunner.Variable
+	var variables coderunner.Variables
 	if x.run.Playbook == RollbackPlaybook {
 		variables, err = x.e.DeploymentVariables(ctx, x.project.ID, x.deployment.FromID)
 	} else {
@@ -42,7 +42,7 @@ func (x *execution) workingVariables(ctx context.Context) ([]coderunner.Variable
 
 // DeploymentVariables answers the variables that a deployment last ran with,
 // values included; none if it never ran.
-func (e *Engine) DeploymentVariables(ctx context.Context, projectID, deploymentID string) ([]coderunner.Variable, error) {
+func (e *Engine) DeploymentVariables(ctx context.Context, projectID, deploymentID string) (coderunner.Variables, error) {
 	sealed, err := e.store.DeploymentVariables(ctx, deploymentID)
 	if err != nil || sealed == nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (e *Engine) DeploymentVariables(ctx context.Context, projectID, deploymentI
 	return e.openVariables(projectID, deploymentVariables(deploymentID), sealed)
 }
 
-func (e *Engine) sealVariables(projectID, name string, variables []coderunner.Variable) ([]byte, error) {
+func (e *Engine) sealVariables(projectID, name string, variables coderunner.Variables) ([]byte, error) {
 	plain, err := json.Marshal(variables)
 	if err != nil {
 		return nil, err
@@ -58,11 +58,11 @@ func (e *Engine) sealVariables(projectID, name string, variables []coderunner.Va
 	return e.keys.Seal(projectID, name, plain)
 }
 
-func (e *Engine) openVariables(projectID, name string, sealed []byte) ([]coderunner.Variable, error) {
+func (e *Engine) openVariables(projectID, name string, sealed []byte) (coderunner.Variables, error) {
 	plain, err := e.keys.Open(projectID, name, sealed)
 	if err != nil {
 		return nil, err
 	}
-	var variables []coderunner.Variable
+	var variables coderunner.Variables
 	return variables, json.Unmarshal(plain, &variables)
 }

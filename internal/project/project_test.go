@@ -276,7 +276,7 @@ func TestVariablesAreSealedForTheirProject(t *testing.T) {
 	if err := set(p.ID, coderunner.Variable{Key: "TOKEN", Value: "hunter2"}, coderunner.Variable{Key: "EMPTY"}); err != nil {
 		t.Fatal(err)
 	}
-	if values := must(w.Decrypted(t.Context(), p.ID))(t); len(values) != 2 || !slices.ContainsFunc(values, func(v coderunner.Variable) bool { return v.Key == "TOKEN" && v.Value == "hunter2" }) {
+	if values := must(w.Decrypted(t.Context(), p.ID))(t).Environment(coderunner.RunScope); len(values) != 2 || values["TOKEN"] != "hunter2" {
 		t.Errorf("decrypted %v", values)
 	}
 	sealed := must(w.store.Variables(t.Context(), p.ID))(t)
@@ -298,7 +298,7 @@ func TestVariablesAreSealedForTheirProject(t *testing.T) {
 	}
 	wantKind(t, "a reserved name", set(p.ID, coderunner.Variable{Key: "GOOD", Value: "1"}, coderunner.Variable{Key: "PORT", Value: "1"}), coderunner.Invalid)
 	var many []coderunner.Variable
-	for i := range project.MaxVariables {
+	for i := range coderunner.MaxVariables {
 		many = append(many, coderunner.Variable{Key: "V" + strings.Repeat("x", i%100) + strings.Repeat("y", i/100)})
 	}
 	wantKind(t, "too many", set(p.ID, many...), coderunner.Invalid)

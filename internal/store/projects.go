@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/store/sqlc"
@@ -134,35 +133,4 @@ func (s *Store) DeleteProjectBundles(ctx context.Context, projectID string) ([]s
 func (s *Store) BundleReferenced(ctx context.Context, sha256 string) (bool, error) {
 	used, err := s.q.BundleReferenced(ctx, sha256)
 	return used, translate(err, "bundle")
-}
-
-// SealedVariable is an environment variable with its value encrypted.
-type SealedVariable struct {
-	Key       string
-	Sealed    []byte
-	UpdatedAt time.Time // when it was last set; SetVariable does not read it
-}
-
-// SetVariable adds or replaces a variable.
-func (s *Store) SetVariable(ctx context.Context, projectID string, v SealedVariable) error {
-	return translate(s.q.SetVariable(ctx, projectID, v.Key, v.Sealed), "project")
-}
-
-// DeleteVariable removes a variable; NotFound if there is none.
-func (s *Store) DeleteVariable(ctx context.Context, projectID, key string) error {
-	n, err := s.q.DeleteVariable(ctx, projectID, key)
-	if err == nil && n == 0 {
-		return notFound("variable")
-	}
-	return translate(err, "variable")
-}
-
-// Variables lists a project's variables by key.
-func (s *Store) Variables(ctx context.Context, projectID string) ([]SealedVariable, error) {
-	rows, err := s.q.Variables(ctx, projectID)
-	out := make([]SealedVariable, len(rows))
-	for i, r := range rows {
-		out[i] = SealedVariable{Key: r.Key, Sealed: r.Value, UpdatedAt: r.UpdatedAt}
-	}
-	return out, translate(err, "variable")
 }

@@ -58,7 +58,7 @@ func TestDeployAsConfirmed(t *testing.T) {
 	if asked.BundleID != up.ID || asked.Plan.Port != 4000 || asked.Plan.PortWhy != "your choice" || asked.Plan.Start.Value != up.Plan.Start.Value || len(asked.Databases) != 1 || asked.Databases[0] != "postgres-15" {
 		t.Errorf("the engine was asked for %+v", asked)
 	}
-	if values := must(w.projects.Decrypted(t.Context(), p.ID))(t); len(values) != 1 || values[0].Key != "GREETING" || values[0].Value != "hello" {
+	if values := must(w.projects.Decrypted(t.Context(), p.ID))(t).Environment(coderunner.RunScope); len(values) != 1 || values["GREETING"] != "hello" {
 		t.Errorf("variables %v, want GREETING alone", values)
 	}
 	if renamed := must(w.store.ProjectByID(t.Context(), p.ID))(t); renamed.Name != "Market" || renamed.Slug != "market" {
@@ -75,7 +75,7 @@ func TestDeployAsConfirmed(t *testing.T) {
 	_, form = planForm(page)
 	form["env_key"], form["env_value"] = []string{"GREETING"}, []string{""}
 	w.ada.post(action, form).want(http.StatusSeeOther)
-	if values := must(w.projects.Decrypted(t.Context(), p.ID))(t); len(values) != 1 || values[0].Value != "hello" {
+	if values := must(w.projects.Decrypted(t.Context(), p.ID))(t).Environment(coderunner.RunScope); values["GREETING"] != "hello" {
 		t.Errorf("an empty field changed the variable: %v", values)
 	}
 }

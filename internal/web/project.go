@@ -15,11 +15,20 @@ const maxRows = 50
 
 // project is one of a project's tabs.
 func (s *site) project(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
-	project, err := s.Store.Project(r.Context(), user.ID, chi.URLParam(r, "project"))
+	page, err := s.projectPage(r, user, views.ProjectTab(chi.URLParam(r, "tab")))
 	if err != nil {
 		return err
 	}
-	page := views.ProjectPage{Frame: s.frame(project.Name, views.SectionProjects, user), Project: project, Tab: views.ProjectTab(chi.URLParam(r, "tab")), UploadLimit: s.UploadLimit}
+	return s.render(w, r, http.StatusOK, views.Project(page))
+}
+
+// projectPage is what the tabs show; "" is the overview.
+func (s *site) projectPage(r *http.Request, user coderunner.User, tab views.ProjectTab) (views.ProjectPage, error) {
+	project, err := s.Store.Project(r.Context(), user.ID, chi.URLParam(r, "project"))
+	if err != nil {
+		return views.ProjectPage{}, err
+	}
+	page := views.ProjectPage{Frame: s.frame(project.Name, views.SectionProjects, user), Project: project, Tab: tab, UploadLimit: s.UploadLimit}
 	if page.Tab == "" {
 		page.Tab = views.TabOverview
 	}
@@ -31,36 +40,58 @@ func (s *site) project(w http.ResponseWriter, r *http.Request, user coderunner.U
 		page.Page = max(1, int(min(number(r.URL.Query().Get("page")), 1e6)))
 	}
 	if page.Deployments, page.More, err = s.deploymentRows(r.Context(), user, project.ID, page.Page); err != nil {
-		return err
+		return page, err
 	}
 	if page.Live, err = s.liveOf(r.Context(), user, project.ID, page.Deployments); err != nil {
-		return err
+		return page, err
 	}
 	if page.Live != nil {
 		page.URL = page.Live.PublicURL
 	}
-	if page.Tab == views.TabOverview {
-		databases, err := s.Store.ProjectDatabases(r.Context(), project.ID)
-		if err != nil {
-			return err
-		}
-		for _, database := range databases {
-			page.Databases = append(page.Databases, database.Database)
-		}
-		sandboxes, err := s.Store.ProjectSandboxes(r.Context(), project.ID)
-		if err != nil {
-			return err
-		}
-		for _, sandbox := range sandboxes {
-			if page.Live != nil && sandbox.ID == page.Live.AppSandboxID {
-				page.Restarts, page.LastExit = sandbox.Restarts, sandbox.LastExit
-			}
-		}
-		if page.Variables, err = s.Projects.Variables(r.Context(), user.ID, project.ID); err != nil {
-			return err
+	if page.Tab == views.TabOverview || page.Tab == views.TabVariables {
+		err = s.projectParts(r, user, &page)
+	}
+	return page, err
+}
+
+// projectParts adds what belongs to the project beside its deployments.
+func (s *site) projectParts(r *http.Request, user coderunner.User, page *views.ProjectPage) error {
+	databases, err := s.Store.ProjectDatabases(r.Context(), page.Project.ID)
+	if err != nil {
+		return err
+	}
+	for _, database := range databases {
+		page.Databases = append(page.Databases, database.Database)
+	}
+	sandboxes, err := s.Store.ProjectSandboxes(r.Context(), page.Project.ID)
+	if err != nil {
+		return err
+	}
+	for _, sandbox := range sandboxes {
+		if page.Live != nil && sandbox.ID == page.Live.AppSandboxID {
+			page.Restarts, page.LastExit = sandbox.Restarts, sandbox.LastExit
 		}
 	}
-	return s.render(w, r, http.StatusOK, views.Project(page))
+	if page.Variables, err = s.Projects.Variables(r.Context(), user.ID, page.Project.ID); err != nil {
+		return err
+	}
+	if page.Pending, err = s.pending(r, user, page.Project.ID); err != nil {
+		return err
+	}
+	page.EnvKeys, err = s.envKeys(r, user, page)
+	return err
+}
+
+// envKeys are the variables that the code reads: that which serves, or what was uploaded last.
+func (s *site) envKeys(r *http.Request, user coderunner.User, page *views.ProjectPage) ([]coderunner.EnvKey, error) {
+	if page.Live != nil && page.Live.PublicURL != "" {
+		return page.Live.Plan.EnvKeys, nil
+	}
+	bundle, err := s.Store.LatestBundle(r.Context(), user.ID, page.Project.ID)
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		return nil, nil
+	}
+	return bundle.Plan.EnvKeys, err
 }
 
 // deploymentRows lists a page of a project's deployments, each with its newest run,

@@ -40,30 +40,8 @@ func (s *site) rollbackPage(w http.ResponseWriter, r *http.Request, user coderun
 	if err != nil {
 		return err
 	}
-	page.Variables = compareVariables(now, then)
+	page.Variables = coderunner.CompareVariables(now, then)
 	return s.render(w, r, http.StatusOK, views.Rollback(page))
-}
-
-// compareVariables lists the keys that differ. No value leaves this function.
-func compareVariables(from, to []coderunner.Variable) (c views.VariableChanges) {
-	before, after := map[string]string{}, map[string]string{}
-	for _, v := range from {
-		before[v.Key] = v.Value
-	}
-	for _, v := range to {
-		after[v.Key] = v.Value
-		if value, had := before[v.Key]; !had {
-			c.Added = append(c.Added, v.Key)
-		} else if value != v.Value {
-			c.Changed = append(c.Changed, v.Key)
-		}
-	}
-	for _, v := range from {
-		if _, has := after[v.Key]; !has {
-			c.Removed = append(c.Removed, v.Key)
-		}
-	}
-	return c
 }
 
 // rollback begins it, and goes to its run.

@@ -53,7 +53,7 @@ type Engine interface {
 	StartApp(ctx context.Context, userID, projectID string) (coderunner.Run, error)
 	StopApp(ctx context.Context, userID, projectID string, databases bool) (coderunner.Run, error)
 	// DeploymentVariables answers what a deployment last ran with, values included.
-	DeploymentVariables(ctx context.Context, projectID, deploymentID string) ([]coderunner.Variable, error)
+	DeploymentVariables(ctx context.Context, projectID, deploymentID string) (coderunner.Variables, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -93,6 +93,10 @@ type Services struct {
 	Templates func(ctx context.Context) (map[string]TemplateStatus, error)
 	// Volumes answers the provider's volumes of a project by name. Optional.
 	Volumes func(ctx context.Context, projectID string) ([]views.VolumeLoss, error)
+
+	// Applied answers the variables that a project's app was last started with; known
+	// is false where nothing runs. Optional: without it no page says what is not applied yet.
+	Applied func(ctx context.Context, userID, projectID string) (variables coderunner.Variables, known bool, err error)
 
 	UploadLimit int64 // bytes of one upload
 	Log         *slog.Logger
@@ -150,6 +154,8 @@ func (s *site) routes(r chi.Router) {
 	r.Route("/projects/{project}", func(r chi.Router) {
 		r.Get("/", s.private(s.project))
 		r.Get("/{tab:overview|deployments|settings}", s.private(s.project))
+		r.Get("/variables", s.private(s.variables))
+		r.Post("/variables", s.private(s.saveVariables))
 		r.Get("/bundles/{bundle}", s.private(s.plan))
 		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
 		r.Post("/redeploy", s.private(s.act(s.redeploy)))

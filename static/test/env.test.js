@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import test from "node:test";
 import { looksLikeEnv, parseEnv } from "../js/env.js";
 
@@ -40,3 +41,8 @@ test("what is no variable is passed over", () => {
   assert.equal(looksLikeEnv("DATABASE_URL"), false);
   assert.equal(looksLikeEnv("\uFEFFDATABASE_URL=x"), true);
 });
+
+// The server reads the same cases: internal/project/dotenv_test.go.
+for (const { Name, Text, Want } of JSON.parse(readFileSync(new URL("dotenv.json", import.meta.url), "utf8"))) {
+  test(`as the server reads it: ${Name}`, () => assert.deepEqual(parseEnv(Text), Want));
+}

@@ -297,7 +297,7 @@ func (q *Queries) DeploymentVariables(ctx context.Context, id string) ([]byte, e
 }
 
 const destroyProjectDeployments = `-- name: DestroyProjectDeployments :exec
-UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id = NULL, db_sandbox_id = NULL, db_connection_info = NULL WHERE project_id = $1
+UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id = NULL, db_sandbox_id = NULL, db_connection_info = NULL, release = NULL, variables = NULL WHERE project_id = $1
 `
 
 func (q *Queries) DestroyProjectDeployments(ctx context.Context, projectID string) error {

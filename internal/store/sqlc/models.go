@@ -344,4 +344,6 @@ type Variable struct {
 	Value     []byte
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	Secret    bool
+	Scope     coderunner.VariableScope
 }

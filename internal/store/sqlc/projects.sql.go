@@ -222,6 +222,18 @@ func (q *Queries) LatestBundle(ctx context.Context, projectID string, userID str
 	return i, err
 }
 
+const lockVariables = `-- name: LockVariables :one
+SELECT (destroyed_at IS NULL)::bool AS live FROM projects WHERE id = $1 AND user_id = $2 FOR NO KEY UPDATE
+`
+
+// Whoever changes a project's variables does so alone.
+func (q *Queries) LockVariables(ctx context.Context, projectID string, userID string) (bool, error) {
+	row := q.db.QueryRow(ctx, lockVariables, projectID, userID)
+	var live bool
+	err := row.Scan(&live)
+	return live, err
+}
+
 const markProjectDestroyed = `-- name: MarkProjectDestroyed :exec
 UPDATE projects SET destroyed_at = now(), plan = '{}' WHERE id = $1 AND destroyed_at IS NULL
 `
@@ -442,12 +454,26 @@ func (q *Queries) SetProjectPlan(ctx context.Context, iD string, plan coderunner
 }
 
 const setVariable = `-- name: SetVariable :exec
-INSERT INTO variables (project_id, key, value) VALUES ($1, $2, $3)
-ON CONFLICT (project_id, key) DO UPDATE SET value = excluded.value
+INSERT INTO variables (project_id, key, value, secret, scope) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (project_id, key) DO UPDATE SET value = excluded.value, secret = excluded.secret, scope = excluded.scope
 `
 
-func (q *Queries) SetVariable(ctx context.Context, projectID string, key string, value []byte) error {
-	_, err := q.db.Exec(ctx, setVariable, projectID, key, value)
+type SetVariableParams struct {
+	ProjectID string
+	Key       string
+	Value     []byte
+	Secret    bool
+	Scope     coderunner.VariableScope
+}
+
+func (q *Queries) SetVariable(ctx context.Context, arg SetVariableParams) error {
+	_, err := q.db.Exec(ctx, setVariable,
+		arg.ProjectID,
+		arg.Key,
+		arg.Value,
+		arg.Secret,
+		arg.Scope,
+	)
 	return err
 }
 
@@ -463,7 +489,7 @@ func (q *Queries) SlugTaken(ctx context.Context, slug string) (bool, error) {
 }
 
 const variables = `-- name: Variables :many
-SELECT project_id, key, value, created_at, updated_at FROM variables WHERE project_id = $1 ORDER BY key
+SELECT project_id, key, value, created_at, updated_at, secret, scope FROM variables WHERE project_id = $1 ORDER BY key
 `
 
 func (q *Queries) Variables(ctx context.Context, projectID string) ([]Variable, error) {
@@ -481,6 +507,8 @@ func (q *Queries) Variables(ctx context.Context, projectID string) ([]Variable, 
 			&i.Value,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Secret,
+			&i.Scope,
 		); err != nil {
 			return nil, err
 		}
