@@ -45,8 +45,14 @@ func newVault(t *testing.T, projects int) *vault {
 		v.set(p.ID, "OTHER", fmt.Sprint("other of ", i))
 		d := must(v.EnsureDatabase(t.Context(), coderunner.Database{ProjectID: p.ID, Appliance: "postgres-15", Name: "app", Volume: "volume-" + p.ID}))(t)
 		sealed := must(v.keys.Seal(p.ID, "database/"+d.ID, []byte(`{"password":"p"}`)))(t)
-		deployment := must(v.CreateDeployment(t.Context(), p.ID, "", coderunner.Plan{}))(t)
-		for _, err := range []error{v.SetDatabaseConnection(t.Context(), d.ID, "db-"+d.ID, sealed), v.SetDeploymentDatabase(t.Context(), deployment.ID, "db-"+d.ID, sealed)} {
+		deployment := must(v.CreateDeployment(t.Context(), store.NewDeployment{ProjectID: p.ID}))(t)
+		released := must(v.keys.Seal(p.ID, "deployment/"+deployment.ID+"/variables", []byte(`[]`)))(t)
+		run, _, err := v.CreateRun(t.Context(), store.NewRun{ProjectID: p.ID, Playbook: "restart"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		working := must(v.keys.Seal(p.ID, "run/"+run.ID+"/variables", []byte(`[]`)))(t)
+		for _, err := range []error{v.Release(t.Context(), deployment, "app-"+run.ID, released), v.SetRunVariables(t.Context(), run.ID, working), v.SetDatabaseConnection(t.Context(), d.ID, "db-"+d.ID, sealed), v.SetDeploymentDatabase(t.Context(), deployment.ID, "db-"+d.ID, sealed)} {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +118,7 @@ func TestRotationSealsEverythingAnew(t *testing.T) {
 	if err := rotate(t.Context(), v.Store, v.keys, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	if !strings.Contains(out.String(), "240 values are sealed anew") {
+	if !strings.Contains(out.String(), "360 values are sealed anew") {
 		t.Errorf("said %s", out.String())
 	}
 	v.wantAll(tokenOf)
@@ -122,7 +128,8 @@ func TestRotationSealsEverythingAnew(t *testing.T) {
 	}
 	out.Reset()
 	if err := status(t.Context(), v.Store, v.keys, &out, time.Now()); err != nil || strings.Count(out.String(), "within a day") != 2 || !strings.Contains(out.String(), "variables: 120") ||
-		!strings.Contains(out.String(), "database connections: 60") || !strings.Contains(out.String(), "connections of deployments: 60") || !strings.Contains(out.String(), "seals nothing any more") {
+		!strings.Contains(out.String(), "database connections: 60") || !strings.Contains(out.String(), "connections of deployments: 60") ||
+		!strings.Contains(out.String(), "variables of deployments: 60") || !strings.Contains(out.String(), "variables of runs: 60") || !strings.Contains(out.String(), "seals nothing any more") {
 		t.Errorf("status %v:\n%s", err, out.String())
 	}
 	if err := prune(t.Context(), v.Store, v.keys, &out, time.Now()); coderunner.KindOf(err) != coderunner.Conflict {
@@ -152,7 +159,7 @@ func TestRotationGoesOnWhereItWasStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := rotate(t.Context(), v.Store, must(secret.Read(v.path))(t), &out); err != nil || !strings.Contains(out.String(), "Going on") || !strings.Contains(out.String(), "210 values") {
+	if err := rotate(t.Context(), v.Store, must(secret.Read(v.path))(t), &out); err != nil || !strings.Contains(out.String(), "Going on") || !strings.Contains(out.String(), "330 values") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	v.wantAll(tokenOf)
@@ -208,7 +215,7 @@ func TestRotationTellsWhatDoesNotOpen(t *testing.T) {
 	}
 	var out bytes.Buffer
 	err := rotate(t.Context(), v.Store, v.keys, &out)
-	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(out.String(), "TOKEN of project "+v.ids[1]) || !strings.Contains(out.String(), "7 values") {
+	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(out.String(), "TOKEN of project "+v.ids[1]) || !strings.Contains(out.String(), "11 values") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	if err := prune(t.Context(), v.Store, v.keys, &out, time.Now().Add(time.Hour)); err != nil {

@@ -37,31 +37,8 @@ var sealedColumns = [...]sealedColumn{
 		replace: "db_connection_info = jsonb_build_object('ciphertext', translate(encode($1, 'base64'), E'\\n', ''))", row: "t.project_id = $4::uuid AND t.id = $3::uuid"},
 	{place: "variables of deployments", table: "deployments", column: "variables", sealed: "t.variables", id: "t.id::text", names: "ARRAY['deployment/' || t.id || '/variables']",
 		replace: "variables = $1", row: "t.project_id = $4::uuid AND t.id = $3::uuid"},
-	{place: "variables of runs", table: "runs", column: "variables", sealed: "t.variables", id: "t.id::text", names: "ARRAY['run/' || t.id || '/variables', 'deployment/' || t.deployment_id || '/variables']",
+	{place: "variables of runs", table: "runs", column: "variables", sealed: "t.variables", id: "t.id::text", names: "ARRAY['run/' || t.id || '/variables']",
 		replace: "variables = $1", row: "t.project_id = $4::uuid AND t.id = $3::uuid"},
-}
-
-// columns are those of sealedColumns that this database has.
-func (s *Store) columns(ctx context.Context) ([]sealedColumn, error) {
-	rows, err := s.db().Query(ctx, "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = current_schema()")
-	if err != nil {
-		return nil, translate(err, "")
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, translate(err, "")
-	}
-	there := map[string]bool{}
-	for _, name := range names {
-		there[name] = true
-	}
-	var columns []sealedColumn
-	for _, c := range sealedColumns {
-		if there[c.table+"."+c.column] {
-			columns = append(columns, c)
-		}
-	}
-	return columns, nil
 }
 
 // querier is what a pool and a transaction have in common.
@@ -85,12 +62,8 @@ type SealedCount struct {
 
 // SealedCounts counts every ciphertext of the database. headerBytes is the length of a header.
 func (s *Store) SealedCounts(ctx context.Context, headerBytes int) ([]SealedCount, error) {
-	columns, err := s.columns(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var counts []SealedCount
-	for _, c := range columns {
+	for _, c := range sealedColumns {
 		rows, err := s.db().Query(ctx, fmt.Sprintf("SELECT substring(%[1]s FROM 1 FOR $1), count(*) FROM %[2]s t WHERE %[1]s IS NOT NULL GROUP BY 1 ORDER BY 1", c.sealed, c.table), headerBytes)
 		if err != nil {
 			return nil, translate(err, "")
@@ -114,14 +87,10 @@ func (s *Store) SealedCounts(ctx context.Context, headerBytes int) ([]SealedCoun
 // not to be tried. It answers those that were.
 func (s *Store) SealAgain(ctx context.Context, header []byte, skip []SealedValue, limit int, again func(SealedValue) ([]byte, error)) (tried []SealedValue, err error) {
 	err = s.InTx(ctx, func(s *Store) error {
-		columns, err := s.columns(ctx)
-		if err != nil {
-			return err
-		}
 		if _, err := s.tx.Exec(ctx, "SELECT set_config('coderunner.sealing_again', 'on', true)"); err != nil {
 			return translate(err, "")
 		}
-		for _, c := range columns {
+		for _, c := range sealedColumns {
 			values, err := s.sealedWithout(ctx, c, header, skip, limit-len(tried))
 			if err != nil {
 				return err
