@@ -105,7 +105,7 @@ func deployIsLive(t *testing.T, page *tab) {
 	if page.count("#run-live") != 1 {
 		t.Error("the run was over when the page was loaded again")
 	}
-	for _, step := range []string{"database", "sandbox", "upload", "install", "start", "health", "route"} {
+	for _, step := range []string{"database", "install", "sandbox", "start", "health", "route"} {
 		page.sees(`[data-step="`+step+`"] .step-facts`, "Done")
 	}
 	page.ends("SUCCEEDED")
