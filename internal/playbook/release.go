@@ -128,6 +128,9 @@ func drainPrevious(ctx context.Context, st *step) error {
 		if err := st.e.provider.Stop(ctx, r.ID, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 			return err
 		}
+		if err := st.e.drainOutput(ctx, r.ID); err != nil {
+			return err
+		}
 		if err := st.remove(ctx, r.ID); err != nil {
 			return err
 		}

@@ -62,6 +62,13 @@ func (s *stream) Close() error {
 	return nil
 }
 
+// reset forgets what has no newline yet.
+func (s *stream) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clean, s.line, s.returned, s.colours = sanitizer{}, s.line[:0], false, s.colours[:0]
+}
+
 func (s *stream) put(r rune) error {
 	switch r {
 	case '\n':
