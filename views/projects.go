@@ -44,6 +44,7 @@ type ProjectTab string
 const (
 	TabOverview    ProjectTab = "overview"
 	TabDeployments ProjectTab = "deployments"
+	TabLogs        ProjectTab = "logs"
 	TabSettings    ProjectTab = "settings"
 )
 
