@@ -110,6 +110,8 @@ func (s *server) routes() {
 	private(s, uploadOperation(), s.upload)
 	describeUpload(s.huma.OpenAPI())
 	private(s, post("/projects/{id}/deployments", "deploy", "Deploy a bundle", http.StatusAccepted), s.deploy)
+	private(s, runtimeLogOperation(s.huma), s.runtimeLog)
+	private(s, runtimeEventsOperation(), s.runtimeEvents)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)
 
 	private(s, get("/runs/{id}", "get-run", "Get a run with its steps"), s.getRun)

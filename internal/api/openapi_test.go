@@ -60,7 +60,7 @@ func TestDescriptionHasEveryOperation(t *testing.T) {
 		}
 	}
 	want := []string{
-		"DELETE projects/{id}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log",
+		"DELETE projects/{id}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET projects/{id}/logs", "GET projects/{id}/logs/events", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log",
 		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register",
 		"POST projects", "POST projects/{id}/bundles", "POST projects/{id}/deployments", "POST runs/{id}/cancel",
 	}
