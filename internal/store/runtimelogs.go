@@ -18,13 +18,14 @@ type RuntimeCursor struct {
 	SandboxID    string
 	ProjectID    string
 	DeploymentID string
+	Owner        string
 	Epoch        int64           // of the claim
 	Version      int64           // how often it was moved
 	State        json.RawMessage // what the reader left with the last lines; {} at first
 }
 
 func runtimeCursor(r sqlc.RuntimeLogCursor) RuntimeCursor {
-	return RuntimeCursor{SandboxID: r.SandboxID, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, Epoch: r.Epoch, Version: r.Version, State: r.State}
+	return RuntimeCursor{SandboxID: r.SandboxID, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, Owner: r.Owner, Epoch: r.Epoch, Version: r.Version, State: r.State}
 }
 
 // RenewRuntimeCollector keeps what an owner has claimed for it, that long from now.
