@@ -17,19 +17,25 @@ RETURNING *;
 -- name: RuntimeLogCursor :one
 SELECT * FROM runtime_log_cursors WHERE sandbox_id = $1;
 
--- name: MoveRuntimeLogCursor :execrows
-UPDATE runtime_log_cursors SET state = @state, version = version + 1 WHERE sandbox_id = @sandbox_id AND epoch = @epoch AND version = @version;
-
--- name: GrowRuntimeLog :one
-INSERT INTO runtime_logs AS l (project_id, last_seq, bytes) VALUES (@project_id, @lines::bigint, @bytes)
-ON CONFLICT (project_id) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq, bytes = l.bytes + excluded.bytes
-RETURNING last_seq;
-
--- name: InsertRuntimeLogLines :copyfrom
-INSERT INTO runtime_log_lines (project_id, seq, at, stream, deployment_id, sandbox_id, text) VALUES ($1, $2, $3, $4, $5, $6, $7);
-
--- name: NotifyRuntimeLog :exec
-SELECT pg_notify('runtime_log', @project_id::text);
+-- name: AppendRuntimeLog :one
+-- The project's row stays locked until all is committed.
+WITH moved AS (
+    UPDATE runtime_log_cursors c SET state = @state, version = c.version + 1
+    WHERE c.sandbox_id = @sandbox_id AND c.epoch = @epoch AND c.version = @version RETURNING c.sandbox_id, c.project_id, c.deployment_id
+), grown AS (
+    INSERT INTO runtime_logs AS l (project_id, last_seq, bytes)
+    SELECT moved.project_id, cardinality(@text::text[]), @bytes::bigint FROM moved WHERE cardinality(@text::text[]) > 0
+    ON CONFLICT (project_id) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq, bytes = l.bytes + excluded.bytes
+    RETURNING l.project_id, l.last_seq
+), added AS (
+    INSERT INTO runtime_log_lines (project_id, seq, at, stream, deployment_id, sandbox_id, text)
+    SELECT moved.project_id, grown.last_seq - cardinality(@text::text[]) + line.n, line.at, line.stream, moved.deployment_id, moved.sandbox_id, line.text
+    FROM moved, grown, (SELECT generate_subscripts(@at::timestamptz[], 1) AS n, unnest(@at::timestamptz[]) AS at, unnest(@stream::text[]) AS stream,
+        unnest(@text::text[]) AS text) AS line
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM added) AS added,
+    coalesce((SELECT pg_notify('runtime_log', grown.project_id::text)::text FROM grown), '')::text AS notified;
 
 -- name: RuntimeLog :one
 SELECT * FROM runtime_logs WHERE project_id = $1;

@@ -67,35 +67,20 @@ const lineOverhead = 128
 // cursor, or the sandbox is gone. Lines of one project are added one batch after
 // the other: a number is not visible before those below it.
 func (s *Store) AppendRuntimeLog(ctx context.Context, c RuntimeCursor, state json.RawMessage, lines []coderunner.RuntimeLine) error {
-	return s.InTx(ctx, func(s *Store) error {
-		moved, err := s.q.MoveRuntimeLogCursor(ctx, sqlc.MoveRuntimeLogCursorParams{State: state, SandboxID: c.SandboxID, Epoch: c.Epoch, Version: c.Version})
-		if err != nil {
-			return translate(err, "sandbox")
-		}
-		if moved == 0 {
-			return ErrLeaseLost
-		}
-		if len(lines) == 0 {
-			return nil
-		}
-		bytes := int64(0)
-		for _, l := range lines {
-			bytes += int64(len(l.Text)) + lineOverhead
-		}
-		last, err := s.q.GrowRuntimeLog(ctx, c.ProjectID, int64(len(lines)), bytes)
-		if err != nil {
-			return translate(err, "project")
-		}
-		rows := make([]sqlc.InsertRuntimeLogLinesParams, len(lines))
-		for i, l := range lines {
-			rows[i] = sqlc.InsertRuntimeLogLinesParams{ProjectID: c.ProjectID, Seq: last - int64(len(lines)-1-i), At: l.At, Stream: string(l.Stream),
-				DeploymentID: c.DeploymentID, SandboxID: c.SandboxID, Text: l.Text}
-		}
-		if _, err := s.q.InsertRuntimeLogLines(ctx, rows); err != nil {
-			return translate(err, "project")
-		}
-		return translate(s.q.NotifyRuntimeLog(ctx, c.ProjectID), "project")
-	})
+	p := sqlc.AppendRuntimeLogParams{State: state, SandboxID: c.SandboxID, Epoch: c.Epoch, Version: c.Version,
+		At: make([]time.Time, len(lines)), Stream: make([]string, len(lines)), Text: make([]string, len(lines))}
+	for i, l := range lines {
+		p.At[i], p.Stream[i], p.Text[i] = l.At, string(l.Stream), l.Text
+		p.Bytes += int64(len(l.Text)) + lineOverhead
+	}
+	row, err := s.q.AppendRuntimeLog(ctx, p)
+	if err != nil {
+		return translate(err, "sandbox")
+	}
+	if row.Moved == 0 {
+		return ErrLeaseLost
+	}
+	return nil
 }
 
 // RuntimeLog is the extent of a project's runtime log.

@@ -9,44 +9,6 @@ import (
 	"context"
 )
 
-// iteratorForInsertRuntimeLogLines implements pgx.CopyFromSource.
-type iteratorForInsertRuntimeLogLines struct {
-	rows                 []InsertRuntimeLogLinesParams
-	skippedFirstNextCall bool
-}
-
-func (r *iteratorForInsertRuntimeLogLines) Next() bool {
-	if len(r.rows) == 0 {
-		return false
-	}
-	if !r.skippedFirstNextCall {
-		r.skippedFirstNextCall = true
-		return true
-	}
-	r.rows = r.rows[1:]
-	return len(r.rows) > 0
-}
-
-func (r iteratorForInsertRuntimeLogLines) Values() ([]interface{}, error) {
-	return []interface{}{
-		r.rows[0].ProjectID,
-		r.rows[0].Seq,
-		r.rows[0].At,
-		r.rows[0].Stream,
-		r.rows[0].DeploymentID,
-		r.rows[0].SandboxID,
-		r.rows[0].Text,
-	}, nil
-}
-
-func (r iteratorForInsertRuntimeLogLines) Err() error {
-	return nil
-}
-
-func (q *Queries) InsertRuntimeLogLines(ctx context.Context, arg []InsertRuntimeLogLinesParams) (int64, error) {
-	return q.db.CopyFrom(ctx, []string{"runtime_log_lines"}, []string{"project_id", "seq", "at", "stream", "deployment_id", "sandbox_id", "text"}, &iteratorForInsertRuntimeLogLines{rows: arg})
-}
-
 // iteratorForInsertSteps implements pgx.CopyFromSource.
 type iteratorForInsertSteps struct {
 	rows                 []InsertStepsParams

@@ -11,6 +11,60 @@ import (
 	"time"
 )
 
+const appendRuntimeLog = `-- name: AppendRuntimeLog :one
+WITH moved AS (
+    UPDATE runtime_log_cursors c SET state = $1, version = c.version + 1
+    WHERE c.sandbox_id = $2 AND c.epoch = $3 AND c.version = $4 RETURNING c.sandbox_id, c.project_id, c.deployment_id
+), grown AS (
+    INSERT INTO runtime_logs AS l (project_id, last_seq, bytes)
+    SELECT moved.project_id, cardinality($5::text[]), $6::bigint FROM moved WHERE cardinality($5::text[]) > 0
+    ON CONFLICT (project_id) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq, bytes = l.bytes + excluded.bytes
+    RETURNING l.project_id, l.last_seq
+), added AS (
+    INSERT INTO runtime_log_lines (project_id, seq, at, stream, deployment_id, sandbox_id, text)
+    SELECT moved.project_id, grown.last_seq - cardinality($5::text[]) + line.n, line.at, line.stream, moved.deployment_id, moved.sandbox_id, line.text
+    FROM moved, grown, (SELECT generate_subscripts($7::timestamptz[], 1) AS n, unnest($7::timestamptz[]) AS at, unnest($8::text[]) AS stream,
+        unnest($5::text[]) AS text) AS line
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM added) AS added,
+    coalesce((SELECT pg_notify('runtime_log', grown.project_id::text)::text FROM grown), '')::text AS notified
+`
+
+type AppendRuntimeLogParams struct {
+	State     json.RawMessage
+	SandboxID string
+	Epoch     int64
+	Version   int64
+	Text      []string
+	Bytes     int64
+	At        []time.Time
+	Stream    []string
+}
+
+type AppendRuntimeLogRow struct {
+	Moved    int64
+	Added    int64
+	Notified string
+}
+
+// The project's row stays locked until all is committed.
+func (q *Queries) AppendRuntimeLog(ctx context.Context, arg AppendRuntimeLogParams) (AppendRuntimeLogRow, error) {
+	row := q.db.QueryRow(ctx, appendRuntimeLog,
+		arg.State,
+		arg.SandboxID,
+		arg.Epoch,
+		arg.Version,
+		arg.Text,
+		arg.Bytes,
+		arg.At,
+		arg.Stream,
+	)
+	var i AppendRuntimeLogRow
+	err := row.Scan(&i.Moved, &i.Added, &i.Notified)
+	return i, err
+}
+
 const claimRuntimeLogCursor = `-- name: ClaimRuntimeLogCursor :one
 INSERT INTO runtime_log_cursors AS c (sandbox_id, project_id, deployment_id, owner)
 SELECT s.id, s.project_id, s.deployment_id, $1 FROM sandboxes s WHERE s.id = $2 AND s.deployment_id IS NOT NULL
@@ -130,29 +184,6 @@ func (q *Queries) FirstRuntimeLogLineToKeep(ctx context.Context, arg FirstRuntim
 	return column_1, err
 }
 
-const growRuntimeLog = `-- name: GrowRuntimeLog :one
-INSERT INTO runtime_logs AS l (project_id, last_seq, bytes) VALUES ($1, $2::bigint, $3)
-ON CONFLICT (project_id) DO UPDATE SET last_seq = l.last_seq + excluded.last_seq, bytes = l.bytes + excluded.bytes
-RETURNING last_seq
-`
-
-func (q *Queries) GrowRuntimeLog(ctx context.Context, projectID string, lines int64, bytes int64) (int64, error) {
-	row := q.db.QueryRow(ctx, growRuntimeLog, projectID, lines, bytes)
-	var last_seq int64
-	err := row.Scan(&last_seq)
-	return last_seq, err
-}
-
-type InsertRuntimeLogLinesParams struct {
-	ProjectID    string
-	Seq          int64
-	At           time.Time
-	Stream       string
-	DeploymentID string
-	SandboxID    string
-	Text         string
-}
-
 const lockRuntimeLog = `-- name: LockRuntimeLog :one
 SELECT project_id, first_seq, last_seq, bytes FROM runtime_logs WHERE project_id = $1 FOR UPDATE
 `
@@ -167,39 +198,6 @@ func (q *Queries) LockRuntimeLog(ctx context.Context, projectID string) (Runtime
 		&i.Bytes,
 	)
 	return i, err
-}
-
-const moveRuntimeLogCursor = `-- name: MoveRuntimeLogCursor :execrows
-UPDATE runtime_log_cursors SET state = $1, version = version + 1 WHERE sandbox_id = $2 AND epoch = $3 AND version = $4
-`
-
-type MoveRuntimeLogCursorParams struct {
-	State     json.RawMessage
-	SandboxID string
-	Epoch     int64
-	Version   int64
-}
-
-func (q *Queries) MoveRuntimeLogCursor(ctx context.Context, arg MoveRuntimeLogCursorParams) (int64, error) {
-	result, err := q.db.Exec(ctx, moveRuntimeLogCursor,
-		arg.State,
-		arg.SandboxID,
-		arg.Epoch,
-		arg.Version,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const notifyRuntimeLog = `-- name: NotifyRuntimeLog :exec
-SELECT pg_notify('runtime_log', $1::text)
-`
-
-func (q *Queries) NotifyRuntimeLog(ctx context.Context, projectID string) error {
-	_, err := q.db.Exec(ctx, notifyRuntimeLog, projectID)
-	return err
 }
 
 const renewRuntimeLogCollector = `-- name: RenewRuntimeLogCollector :exec
