@@ -67,7 +67,6 @@ type logFollower struct {
 	user   coderunner.User
 	log    runtimeLog
 	after  int64
-	since  time.Time // when the session was last looked at
 }
 
 // send sends what is new.
