@@ -119,6 +119,7 @@ func (t *tap) pendingDrains() int {
 // run follows until ctx ends, beginning again after failures.
 func (t *tap) run(ctx context.Context) {
 	defer t.once.Do(func() { close(t.ended) })
+	said := "" // the last failure, which is logged once
 	for {
 		err := t.follow(ctx)
 		if ctx.Err() != nil {
@@ -133,7 +134,10 @@ func (t *tap) run(ctx context.Context) {
 			t.drained(t.pendingDrains(), err)
 			again = time.After(retryTime)
 		default:
-			t.log.Error("the output of an app cannot be collected", "sandbox", t.id, "err", err)
+			if said != err.Error() {
+				said = err.Error()
+				t.log.Warn("the output of an app cannot be collected; trying again", "sandbox", t.id, "err", err)
+			}
 			t.drained(t.pendingDrains(), nil)
 			again = time.After(retryTime)
 		}
