@@ -128,10 +128,10 @@ func (b *bench) watch(ctx context.Context, projectID string, v *view, connected 
 		if err != nil {
 			return err
 		}
-		connected()
 		if !bytes.HasPrefix(line, []byte("data: ")) {
 			continue
 		}
+		connected() // it has seen that the app was started
 		if err := v.take(line, time.Now()); err != nil {
 			if errors.Is(err, errSeen) {
 				return nil

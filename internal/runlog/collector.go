@@ -48,10 +48,12 @@ type Collector struct {
 	busy    sync.WaitGroup
 }
 
-// A node stores so many batches at once, and holds so much of one app's lines in memory.
+// A node stores so many batches at once, of so many lines at most, and holds so much of
+// one app's lines in memory.
 const (
 	writesAtOnce = 4
-	tapBytes     = 1 << 20
+	tapLines     = 2000
+	tapBytes     = 2 << 20
 )
 
 // NewCollector returns a collector; Run makes it work.

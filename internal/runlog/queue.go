@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	batchLines = 500                   // at most, in one write
-	batchTime  = 40 * time.Millisecond // between writes, unless somebody waits for one
-	longWait   = 2 * time.Second       // between tries while the database is away
+	batchTime = 40 * time.Millisecond // between writes, unless somebody waits for one
+	longWait  = 2 * time.Second       // between tries while the database is away
 )
 
 var errClosed = errors.New("the log is closed")
@@ -23,6 +22,7 @@ var errClosed = errors.New("the log is closed")
 // waiting. Its methods are safe for concurrent use.
 type queue[E any] struct {
 	limit int
+	most  int // entries in one batch
 	size  func(E) int
 	// try stores a batch whose first entry is the queue's at'th, counted from 0. When it
 	// is unsure whether an earlier try of the same batch was stored, it looks first.
@@ -115,14 +115,14 @@ func (q *queue[E]) work(ctx context.Context) {
 		for len(q.waiting) == 0 && !q.closing && ctx.Err() == nil {
 			q.changed.Wait()
 		}
-		if wait := batchTime - time.Since(last); wait > 0 && len(q.waiting) < batchLines && q.hurry == 0 && !q.closing {
+		if wait := batchTime - time.Since(last); wait > 0 && len(q.waiting) < q.most && q.hurry == 0 && !q.closing {
 			timer := time.AfterFunc(wait, q.wake)
-			for time.Since(last) < batchTime && len(q.waiting) < batchLines && q.hurry == 0 && !q.closing && ctx.Err() == nil {
+			for time.Since(last) < batchTime && len(q.waiting) < q.most && q.hurry == 0 && !q.closing && ctx.Err() == nil {
 				q.changed.Wait()
 			}
 			timer.Stop()
 		}
-		batch := q.waiting[:min(len(q.waiting), batchLines)]
+		batch := q.waiting[:min(len(q.waiting), q.most)]
 		at := q.stored
 		q.mu.Unlock()
 		if len(batch) == 0 {

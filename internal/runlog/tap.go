@@ -232,7 +232,7 @@ func (t *tap) open(ctx context.Context, lost context.CancelCauseFunc) error {
 	}
 	t.reading.Lock()
 	defer t.reading.Unlock()
-	t.queue = &queue[entry]{limit: tapBytes, size: func(e entry) int { return len(e.line.Text) + 400 }, try: t.save, onLost: func(err error) { lost(err) }}
+	t.queue = &queue[entry]{limit: tapBytes, most: tapLines, size: func(e entry) int { return len(e.line.Text) + 400 }, try: t.save, onLost: func(err error) { lost(err) }}
 	t.queue.start(ctx)
 	t.in = newIntake(from, t.cfg.Throttle, t.redact, t.queue.add)
 	t.settle = time.AfterFunc(time.Hour, t.settled)

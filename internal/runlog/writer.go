@@ -12,7 +12,10 @@ import (
 	"github.com/coderunner/coderunner/internal/store"
 )
 
-const queueBytes = 4 << 20 // of a run's lines not yet stored, before writers have to wait
+const (
+	queueBytes = 4 << 20 // of a run's lines not yet stored, before writers have to wait
+	batchLines = 500     // of a run, at most, in one write
+)
 
 // Writer appends to one run's log for the owner of its lease. Its methods are
 // safe for concurrent use.
@@ -33,7 +36,7 @@ func NewWriter(ctx context.Context, st *store.Store, lease store.Lease, redact *
 		return nil, err
 	}
 	w := &Writer{store: st, lease: lease, redact: redact, first: last + 1}
-	w.queue = queue[coderunner.LogLine]{limit: queueBytes, size: lineSize, try: w.try, onLost: onLost}
+	w.queue = queue[coderunner.LogLine]{limit: queueBytes, most: batchLines, size: lineSize, try: w.try, onLost: onLost}
 	w.queue.start(ctx)
 	return w, nil
 }
