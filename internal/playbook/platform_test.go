@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,11 +84,16 @@ func openPlatform(ctx context.Context, dir, dsn, instance string) (*platform, er
 	if os.Getenv("PLAYBOOK_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
+	collector := runlog.NewCollector(runlog.CollectorConfig{Owner: rand.Text(), Secrets: func(ctx context.Context, projectID, deploymentID string) ([]string, error) {
+		return p.engine.Secrets(ctx, projectID, deploymentID)
+	}, Ended: func(string) { p.engine.Nudge() }}, st, provider, log)
 	p.engine = New(Config{
-		Lease: 2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond,
+		Output: Output{Follow: collector.Nudge, Drain: collector.Drain},
+		Lease:  2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond,
 		PublicURL: func(slug string) (string, string) { return slug + ".apps.test", "http://" + slug + ".apps.test" },
 		AppLimits: sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256}, DatabaseLimits: sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128},
 	}, st, provider, catalogue, bundles, keys, projects.Decrypted, p.hub, Edge{Refresh: p.edge.Refresh, Probe: p.edge.Probe, Drain: p.edge.Drain}, log)
+	go collector.Run(ctx)
 	return p, nil
 }
 
