@@ -30,8 +30,8 @@ type Config struct {
 	MaxUpload   int64  // bytes of one uploaded archive
 	AppLimits   sandbox.Limits
 	DBLimits    sandbox.Limits
-	Version     string // of the program, for people
-	EdgeWithin  bool   // the edge is a part of this process and ends with it; for tests
+	Version     string           // of the program, for people
+	EdgeWithin  bool             // the edge is a part of this process and ends with it; for tests
 	Throttle    runlog.Throttle  // of what one app prints
 	Retention   runlog.Retention // of what a project's apps have printed
 }

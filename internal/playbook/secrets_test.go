@@ -78,14 +78,25 @@ func TestSecretsOfADeployment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.store.SetVariable(t.Context(), s.project.ID, store.SealedVariable{Key: "GREETING", Sealed: sealed}); err != nil {
+	if err := p.store.SetVariable(t.Context(), s.project.ID, store.SealedVariable{Key: "GREETING", Sealed: sealed, Secret: true}); err != nil {
+		t.Fatal(err)
+	}
+	deployment, err := p.store.CreateDeployment(t.Context(), store.NewDeployment{ProjectID: s.project.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied, err := p.engine.sealVariables(s.project.ID, deploymentVariables(deployment.ID), coderunner.Variables{{Key: "GREETING", Value: "a former greeting", Secret: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.store.Release(t.Context(), deployment, "app-1", applied); err != nil {
 		t.Fatal(err)
 	}
 	d, err := p.store.EnsureDatabase(t.Context(), newDatabase(s.project.ID, "postgres-15"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.engine.Secrets(t.Context(), s.project.ID, ""); err != nil || !slices.Equal(got, []string{"a secret greeting"}) {
+	if got, err := p.engine.Secrets(t.Context(), s.project.ID, deployment.ID); err != nil || !slices.Equal(got, []string{"a secret greeting", "a former greeting"}) {
 		t.Errorf("before its database is there, the secrets are %q (%v)", got, err)
 	}
 	if sealed, err = p.engine.keys.Seal(s.project.ID, connectionName(d.ID), []byte(`{"password": "of the database"}`)); err != nil {
@@ -94,13 +105,13 @@ func TestSecretsOfADeployment(t *testing.T) {
 	if err := p.store.SetDatabaseConnection(t.Context(), d.ID, "db-1", sealed); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.engine.Secrets(t.Context(), s.project.ID, ""); err != nil || !slices.Equal(got, []string{"a secret greeting", "of the database"}) {
+	if got, err := p.engine.Secrets(t.Context(), s.project.ID, deployment.ID); err != nil || !slices.Equal(got, []string{"a secret greeting", "a former greeting", "of the database"}) {
 		t.Errorf("the secrets are %q (%v)", got, err)
 	}
 	if err := p.store.SetDatabaseConnection(t.Context(), d.ID, "db-1", []byte("not of our key")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.engine.Secrets(t.Context(), s.project.ID, ""); err == nil {
+	if _, err := p.engine.Secrets(t.Context(), s.project.ID, deployment.ID); err == nil {
 		t.Error("what cannot be opened is no error")
 	}
 }

@@ -128,7 +128,7 @@ func TestLogsAreFiltered(t *testing.T) {
 	one := w.printer(run.DeploymentID)
 	w.finish(lease, coderunner.RunSucceeded, nil)
 	bundle := must(w.store.LatestBundle(t.Context(), w.ada.user.ID, p.ID))(t)
-	d := must(w.store.CreateDeployment(t.Context(), p.ID, bundle.ID, bundle.Plan))(t)
+	d := must(w.store.CreateDeployment(t.Context(), store.NewDeployment{ProjectID: p.ID, BundleID: bundle.ID, Plan: bundle.Plan}))(t)
 	two := w.printer(d.ID)
 	old := time.Now().Add(-3 * time.Hour)
 	one.print(coderunner.System, old, "Deployment #1 started.")
