@@ -14,7 +14,7 @@ CACHE := /var/cache/coderunner
 LINT := $(CACHE)/bin/golangci-lint-$(shell sed -n 's/.*golangci-lint\/v2 v\([0-9.]*\).*/\1/p' tools/lint/go.mod | head -n 1)
 PACKAGES = $(shell go list ./... | grep -v /e2e)
 
-.PHONY: help run down build templates test check e2e demo bench generate generated vet lint deps-run deps-test clean
+.PHONY: help run down build templates test check e2e demo load bench generate generated vet lint deps-run deps-test clean
 
 help: ## list these tasks
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ e2e: deps-test build ## the whole program in a real Chromium
 
 demo: deps-run build ## one whole deploy through the API, timed and cleaned up
 	@go run ./e2e/demo --program bin/coderunner
+
+load: deps-test build ## requests that fail or wait while versions and CodeRunner itself change
+	@go test -count=1 -timeout 20m -v -run 'ComesAndGoes|ComeAndGo' ./e2e/load | awk -f tools/load.awk
 
 bench: deps-test build ## speed and memory, as ratios; see docs/PERFORMANCE.md
 	@go run ./e2e/bench --program bin/coderunner

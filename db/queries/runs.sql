@@ -102,7 +102,7 @@ WITH lease AS (
         unnest(@step::text[]) AS step, unnest(@text::text[]) AS text) AS line
     RETURNING 1
 )
-SELECT count(*), pg_notify('run_log', @run_id::text)::text FROM added;
+SELECT count(*), pg_notify('run_log', @run_id::text)::text, set_config('synchronous_commit', 'off', true)::text FROM added;
 
 -- name: LastLogSeq :one
 SELECT coalesce(max(seq), 0)::bigint FROM run_log_lines WHERE run_id = $1;
@@ -115,3 +115,7 @@ SELECT * FROM (SELECT * FROM run_log_lines WHERE run_id = @run_id AND seq < @bef
 
 -- name: NotifyRun :exec
 SELECT pg_notify('run_log', @run_id::text);
+
+-- name: CommitSoon :exec
+-- The transaction's commit does not wait for the disk.
+SELECT set_config('synchronous_commit', 'off', true);

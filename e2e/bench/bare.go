@@ -92,34 +92,48 @@ func (a *bare) once(ctx context.Context, key string) (install, start time.Durati
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, root.remove()) }()
-	if err := a.furnish(root); err != nil {
+	if install, err = a.install(ctx, root, a.files); err != nil {
 		return 0, 0, err
+	}
+	start, err = a.start(ctx, root)
+	return install, start, err
+}
+
+// install puts the files into a fresh root and runs npm ci there.
+func (a *bare) install(ctx context.Context, root *root, files fs.FS) (time.Duration, error) {
+	if err := a.furnish(root, files); err != nil {
+		return 0, err
 	}
 	begin := time.Now()
 	var out bytes.Buffer
 	npm := a.command(ctx, root, &out, "npm", "ci")
 	npm.Env = append(npm.Env, "CI=1", "FORCE_COLOR=1", "npm_config_fund=false", "npm_config_audit=false", "npm_config_update_notifier=false", "NODE_EXTRA_CA_CERTS="+containerd.CABundlePath)
 	if err := npm.Run(); err != nil {
-		return 0, 0, fmt.Errorf("npm ci: %w\n%s", err, out.String())
+		return 0, fmt.Errorf("npm ci: %w\n%s", err, out.String())
 	}
-	install = time.Since(begin)
-	begin = time.Now()
+	return time.Since(begin), nil
+}
+
+// start runs the installed app until its first 200.
+func (a *bare) start(ctx context.Context, root *root) (time.Duration, error) {
+	begin := time.Now()
 	port, err := freePort()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
+	var out bytes.Buffer
 	node := a.command(ctx, root, &out, "node", "index.js")
 	node.Env = append(node.Env, "NODE_ENV=production", "PORT="+strconv.Itoa(port), "DATABASE_URL="+a.database)
 	if err := node.Start(); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	ended := make(chan struct{})
 	go func() { _ = node.Wait(); close(ended) }()
 	defer func() { _ = node.Process.Kill(); <-ended }()
 	if err := answers(ctx, port, ended); err != nil {
-		return 0, 0, fmt.Errorf("%w:\n%s", err, out.String())
+		return 0, fmt.Errorf("%w:\n%s", err, out.String())
 	}
-	return install, time.Since(begin), nil
+	return time.Since(begin), nil
 }
 
 // answers waits for the first 200, asking every 5 ms, as the other side is asked.
@@ -148,7 +162,7 @@ func answers(ctx context.Context, port int, ended <-chan struct{}) error {
 }
 
 // furnish puts into the root what a sandbox would have, and the app's files.
-func (a *bare) furnish(root *root) error {
+func (a *bare) furnish(root *root, files fs.FS) error {
 	for _, path := range []string{"/etc/resolv.conf", containerd.CABundlePath} {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -166,7 +180,7 @@ func (a *bare) furnish(root *root) error {
 		}
 	}
 	app := filepath.Join(root.dir, root.workDir)
-	if err := os.CopyFS(app, a.files); err != nil {
+	if err := os.CopyFS(app, files); err != nil {
 		return err
 	}
 	return filepath.WalkDir(app, func(path string, _ fs.DirEntry, err error) error {

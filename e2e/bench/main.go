@@ -61,6 +61,7 @@ func run(ctx context.Context, program, scratch, only string, rounds int) (err er
 		measure func(context.Context) error
 	}{
 		{"deploys beside bare npm and node", b.deploys},
+		{"deploys again", b.again},
 		{"sandboxes beside runc", b.sandboxes},
 		{"snapshots", b.snapshots},
 		{"lines of the log", b.lines},

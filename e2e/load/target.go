@@ -146,6 +146,17 @@ func (t Target) Socket(ctx context.Context, r *Recorder) {
 	}
 }
 
+// Sockets is Socket for an app whose versions change: a WebSocket may end, and is a
+// failure only when no other can be opened at once.
+func (t Target) Sockets(ctx context.Context, r *Recorder) {
+	for ctx.Err() == nil {
+		begin, before := time.Now(), r.Report().Requests
+		if err := t.talk(ctx, r); err != nil && ctx.Err() == nil && r.Report().Requests == before {
+			r.Record(begin, fmt.Errorf("the WebSocket: %w", err))
+		}
+	}
+}
+
 func (t Target) talk(ctx context.Context, r *Recorder) error {
 	client := t.client()
 	client.Timeout = 0

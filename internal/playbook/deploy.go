@@ -123,7 +123,7 @@ func (st *step) become(ctx context.Context, status coderunner.DeploymentStatus) 
 	if st.deployment.ReleasedAt != nil { // a restart or a start of a version that has served
 		return nil
 	}
-	return st.guarded(ctx, func(s *store.Store) error {
+	return st.e.store.GuardedSoon(ctx, st.lease, func(s *store.Store) error {
 		d, err := s.DeploymentByID(ctx, st.deployment.ID)
 		if err != nil {
 			return err

@@ -55,7 +55,7 @@ func (x *execution) create(ctx context.Context, record coderunner.SandboxRecord,
 	if err != nil {
 		return err
 	}
-	return x.guarded(ctx, func(s *store.Store) error { return s.ObserveSandbox(ctx, spec.Name, string(info.State)) })
+	return x.e.store.GuardedSoon(ctx, x.lease, func(s *store.Store) error { return s.ObserveSandbox(ctx, spec.Name, string(info.State)) })
 }
 
 // newDatabase is a project's database of an appliance, before it is provisioned.
@@ -130,7 +130,8 @@ func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) e
 	return nil
 }
 
-// bootDatabase makes the database's sandbox exist and its server accept connections.
+// bootDatabase makes the database's sandbox exist and its server listen. Its init
+// command, which comes next, waits until it accepts connections.
 func (x *execution) bootDatabase(ctx context.Context, step string, def appliance.Definition, d coderunner.Database) error {
 	t, err := x.template(ctx, step, def)
 	if err != nil {
@@ -141,7 +142,7 @@ func (x *execution) bootDatabase(ctx context.Context, step string, def appliance
 	if err := x.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForDatabase, DatabaseID: d.ID, Appliance: def.Name}, spec); err != nil {
 		return err
 	}
-	err = startDatabase(ctx, x.e.provider, def, spec.Name)
+	err = startDatabase(ctx, x.e.provider, def, spec.Name, nil)
 	if err != nil && ctx.Err() == nil {
 		x.showDatabase(ctx, step, spec.Name)
 	}
@@ -175,8 +176,9 @@ func (x *execution) databaseSpec(t sandbox.Template, def appliance.Definition, d
 		Volumes: []sandbox.Mount{{Volume: d.Volume, Path: def.Database.VolumePath, Labels: map[string]string{labelProject: x.project.ID}}}}
 }
 
-// startDatabase starts the server in a sandbox that exists, and waits until it accepts connections.
-func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name string) error {
+// startDatabase starts the server in a sandbox that exists, and waits until it
+// listens and the check, if there is one, succeeds.
+func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name string, check []string) error {
 	if err := provider.Start(ctx, name, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand}); err != nil {
 		return err
 	}
@@ -196,7 +198,7 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 		ended <- end{status, err}
 	}()
 	for {
-		ready, err := acceptsConnections(limit, provider, def, name, address.Proxy)
+		ready, err := acceptsConnections(limit, provider, name, address.Proxy, check)
 		switch {
 		case err == nil && ready:
 			return nil
@@ -224,7 +226,7 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 
 // acceptsConnections knocks before it runs the check: a command costs a hundred
 // times what a refused connection does, and the app is being installed meanwhile.
-func acceptsConnections(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name, address string) (bool, error) {
+func acceptsConnections(ctx context.Context, provider sandbox.Provider, name, address string, check []string) (bool, error) {
 	if address != "" {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
 		if err != nil {
@@ -232,7 +234,10 @@ func acceptsConnections(ctx context.Context, provider sandbox.Provider, def appl
 		}
 		conn.Close()
 	}
-	exit, err := provider.Exec(ctx, name, sandbox.Command{Argv: def.Database.ReadyCommand})
+	if check == nil {
+		return true, nil
+	}
+	exit, err := provider.Exec(ctx, name, sandbox.Command{Argv: check})
 	return err == nil && exit.Code == 0, err
 }
 

@@ -176,7 +176,7 @@ func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.
 		if err := e.boot(ctx, x.databaseSpec(def.Template(), def, d.Database)); err != nil {
 			return err
 		}
-		return startDatabase(ctx, e.provider, def, r.ID)
+		return startDatabase(ctx, e.provider, def, r.ID, def.Database.ReadyCommand)
 	}
 	return nil
 }

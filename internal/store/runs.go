@@ -195,6 +195,18 @@ func (s *Store) Guarded(ctx context.Context, l Lease, fn func(*Store) error) err
 	})
 }
 
+// GuardedSoon is Guarded for what is found out or done again after a crash of the
+// database that loses it: the commit does not wait for the disk, which an install
+// keeps busy.
+func (s *Store) GuardedSoon(ctx context.Context, l Lease, fn func(*Store) error) error {
+	return s.Guarded(ctx, l, func(s *Store) error {
+		if err := s.q.CommitSoon(ctx); err != nil {
+			return translate(err, "run")
+		}
+		return fn(s)
+	})
+}
+
 // FinishRun ends a run and whatever of its steps is still open.
 func (s *Store) FinishRun(ctx context.Context, l Lease, state coderunner.RunState, f *coderunner.Failure) error {
 	return s.InTx(ctx, func(s *Store) error {
@@ -243,7 +255,7 @@ func (s *Store) ClaimableRuns(ctx context.Context) ([]string, error) {
 
 // StartStep marks a step RUNNING and counts the attempt.
 func (s *Store) StartStep(ctx context.Context, l Lease, name string) error {
-	return s.Guarded(ctx, l, func(s *Store) error {
+	return s.GuardedSoon(ctx, l, func(s *Store) error {
 		if err := s.q.StartStep(ctx, l.RunID, name); err != nil {
 			return translate(err, "step")
 		}
@@ -253,7 +265,7 @@ func (s *Store) StartStep(ctx context.Context, l Lease, name string) error {
 
 // FinishStep records how a step ended. A nil output keeps what SaveStepOutput stored.
 func (s *Store) FinishStep(ctx context.Context, l Lease, name string, state coderunner.StepState, output json.RawMessage, message string) error {
-	return s.Guarded(ctx, l, func(s *Store) error {
+	return s.GuardedSoon(ctx, l, func(s *Store) error {
 		if err := s.q.FinishStep(ctx, sqlc.FinishStepParams{RunID: l.RunID, Name: name, State: state, Error: message, Output: output}); err != nil {
 			return translate(err, "step")
 		}
@@ -263,7 +275,7 @@ func (s *Store) FinishStep(ctx context.Context, l Lease, name string, state code
 
 // SaveStepOutput keeps what a step has found out so far.
 func (s *Store) SaveStepOutput(ctx context.Context, l Lease, name string, output json.RawMessage) error {
-	return s.Guarded(ctx, l, func(s *Store) error {
+	return s.GuardedSoon(ctx, l, func(s *Store) error {
 		return translate(s.q.SaveStepOutput(ctx, l.RunID, name, output), "step")
 	})
 }
@@ -271,7 +283,9 @@ func (s *Store) SaveStepOutput(ctx context.Context, l Lease, name string, output
 // RunLogChannel is notified with a run's id after each change of it or its log.
 const RunLogChannel = "run_log"
 
-// AppendLog adds lines, numbered from first on, and notifies RunLogChannel.
+// AppendLog adds lines, numbered from first on, and notifies RunLogChannel. It does
+// not wait for the disk: a crash of the database can lose the last half second of a
+// run's lines, together with what else the run has written since.
 // Either all are stored or none; ErrLeaseLost when the lease no longer holds.
 func (s *Store) AppendLog(ctx context.Context, l Lease, first int64, lines []coderunner.LogLine) error {
 	p := sqlc.AppendLogParams{RunID: l.RunID, Owner: l.Owner, Epoch: l.Epoch, FirstSeq: first,

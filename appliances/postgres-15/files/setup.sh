@@ -29,6 +29,8 @@ as_postgres "$bin/initdb" --pgdata="$pristine" --username=postgres --encoding=UT
 # newer template then brings newer settings to old data.
 rm "$pristine/postgresql.conf" "$pristine/pg_hba.conf" "$pristine/pg_ident.conf"
 
-# It starts without the compiler's library, and leaves the cluster shut down.
-echo "SELECT version();" | as_postgres "$bin/postgres" --single -D "$pristine" \
+# The role and the database that nearly every project asks for are made here, once:
+# init_db.sh finds them, and has only the password left to set. It also shows that the
+# server starts without the compiler's library, and leaves the cluster shut down.
+printf '%s\n' 'CREATE ROLE app' 'CREATE DATABASE app OWNER app' | as_postgres "$bin/postgres" --single -D "$pristine" \
 	--config-file=/usr/local/etc/postgres/postgresql.conf postgres

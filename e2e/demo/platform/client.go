@@ -80,6 +80,16 @@ func (c *Client) Deploy(ctx context.Context, projectID string, d Deployment) (s 
 	return s, c.call(ctx, http.MethodPost, "/projects/"+projectID+"/deployments", d, &s)
 }
 
+// Rollback begins to bring an earlier deployment's release back.
+func (c *Client) Rollback(ctx context.Context, deploymentID string) (s api.StartedDeployment, err error) {
+	return s, c.call(ctx, http.MethodPost, "/deployments/"+deploymentID+"/rollback", nil, &s)
+}
+
+// Restart begins to run the project's current deployment in a new sandbox.
+func (c *Client) Restart(ctx context.Context, projectID string) (r api.Run, err error) {
+	return r, c.call(ctx, http.MethodPost, "/projects/"+projectID+"/restart", nil, &r)
+}
+
 // Destroy begins the end of a project with all its data.
 func (c *Client) Destroy(ctx context.Context, projectID, name string) (r api.Run, err error) {
 	return r, c.call(ctx, http.MethodDelete, "/projects/"+projectID, map[string]string{"confirm": name}, &r)

@@ -23,7 +23,7 @@ WITH lease AS (
         unnest($7::text[]) AS step, unnest($8::text[]) AS text) AS line
     RETURNING 1
 )
-SELECT count(*), pg_notify('run_log', $1::text)::text FROM added
+SELECT count(*), pg_notify('run_log', $1::text)::text, set_config('synchronous_commit', 'off', true)::text FROM added
 `
 
 type AppendLogParams struct {
@@ -40,6 +40,7 @@ type AppendLogParams struct {
 type AppendLogRow struct {
 	Count   int64
 	Column2 string
+	Column3 string
 }
 
 func (q *Queries) AppendLog(ctx context.Context, arg AppendLogParams) (AppendLogRow, error) {
@@ -54,7 +55,7 @@ func (q *Queries) AppendLog(ctx context.Context, arg AppendLogParams) (AppendLog
 		arg.Text,
 	)
 	var i AppendLogRow
-	err := row.Scan(&i.Count, &i.Column2)
+	err := row.Scan(&i.Count, &i.Column2, &i.Column3)
 	return i, err
 }
 
@@ -115,6 +116,16 @@ func (q *Queries) ClaimableRuns(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const commitSoon = `-- name: CommitSoon :exec
+SELECT set_config('synchronous_commit', 'off', true)
+`
+
+// The transaction's commit does not wait for the disk.
+func (q *Queries) CommitSoon(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, commitSoon)
+	return err
 }
 
 const createRun = `-- name: CreateRun :one

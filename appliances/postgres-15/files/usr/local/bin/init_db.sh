@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the role POSTGRES_USER with POSTGRES_PASSWORD and its database
 # POSTGRES_DB, all three from the environment. What exists is kept; the password
-# is set each time. Runs as postgres, beside the running server.
+# is set each time. Runs as postgres, beside the server, for whose start it waits.
 set -eu
 
 : "${POSTGRES_USER:?is not set}" "${POSTGRES_PASSWORD:?is not set}" "${POSTGRES_DB:?is not set}"
@@ -23,6 +23,16 @@ for name in "$POSTGRES_USER" "$POSTGRES_DB"; do
 		echo "A PostgreSQL name has at most 63 bytes: $name" >&2
 		exit 64
 	fi
+done
+
+tries=0
+until pg_isready --quiet --dbname=postgres; do
+	tries=$((tries + 1))
+	if [ $tries -gt 6000 ]; then
+		echo "The server does not accept connections." >&2
+		exit 69
+	fi
+	sleep 0.02
 done
 
 # The values go from the environment into psql's variables and are quoted by the
