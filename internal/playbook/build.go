@@ -27,6 +27,7 @@ type built struct {
 // install provides the dependencies as a snapshot: the one that is kept, when
 // nothing that they depend on has changed; else the install command makes a new one.
 func install(ctx context.Context, st *step) error {
+	defer st.getBusy()
 	if err := st.become(ctx, coderunner.Building); err != nil {
 		return err
 	}
@@ -303,6 +304,7 @@ func removeBuilders(ctx context.Context, st *step) error {
 // runCommand runs one of the plan's commands in the sandbox's own shell, as the sandbox's user.
 func (st *step) runCommand(ctx context.Context, name, command string, env map[string]string) error {
 	st.say("$ %s", command)
+	st.getBusy()
 	stdout, stderr := st.log.Stream(st.Name, coderunner.Stdout), st.log.Stream(st.Name, coderunner.Stderr)
 	exit, err := st.e.provider.Exec(ctx, name, sandbox.Command{ID: st.Name, Argv: []string{"/bin/sh", "-c", command}, Dir: appDir(st.deployment.Plan), Env: env,
 		Stdout: stdout, Stderr: stderr, Timeout: buildTime})

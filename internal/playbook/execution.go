@@ -50,6 +50,8 @@ type execution struct {
 	owned      context.Context       // ends when the right to write about the run does
 	work       context.Context       // ends before, when the run is cancelled
 	background sync.WaitGroup        // of what later began
+	busy       chan struct{}         // closed once the install is under way
+	getBusy    func()                // closes it, once
 	steps      []*step
 	log        *runlog.Writer
 	redact     *runlog.Redactor
@@ -134,7 +136,8 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	defer disown(nil)
 	work, stop := context.WithCancelCause(owned)
 	defer stop(nil)
-	x.owned, x.work = owned, work
+	x.owned, x.work, x.busy = owned, work, make(chan struct{})
+	x.getBusy = sync.OnceFunc(func() { close(x.busy) })
 	defer x.background.Wait()
 	go x.keepLease(owned, disown, stop)
 

@@ -69,6 +69,7 @@ func provisionDatabases(ctx context.Context, st *step) error {
 	if err := st.become(ctx, coderunner.Provisioning); err != nil {
 		return err
 	}
+	st.letInstallBegin(ctx)
 	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
 	if err != nil {
 		return err
@@ -79,6 +80,22 @@ func provisionDatabases(ctx context.Context, st *step) error {
 		}
 	}
 	return nil
+}
+
+// installHeadStart is how long a database waits for the install to be under way.
+const installHeadStart = 300 * time.Millisecond
+
+// letInstallBegin gives the install, which takes longer and which everything waits
+// for, the machine to itself until it is under way.
+func (st *step) letInstallBegin(ctx context.Context) {
+	if !st.has("install") {
+		return
+	}
+	select {
+	case <-st.busy:
+	case <-ctx.Done():
+	case <-time.After(installHeadStart):
+	}
 }
 
 func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) error {
