@@ -18,6 +18,9 @@ func (s *site) run(w http.ResponseWriter, r *http.Request, user coderunner.User)
 	if err != nil {
 		return err
 	}
+	if page.Run.LogDroppedAt != nil {
+		return s.render(w, r, http.StatusOK, views.Run(page))
+	}
 	// The run was read before its lines: an ended one writes none.
 	if page.Lines, err = s.Store.LogBefore(r.Context(), page.Run.ID, math.MaxInt64, views.LogFirst); err != nil {
 		return err

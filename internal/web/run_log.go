@@ -43,6 +43,9 @@ const textLines = 2000
 // runLogText is the whole log, as far as it goes now, as text without colours.
 func (s *site) runLogText(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
 	run, err := s.Store.Run(r.Context(), user.ID, chi.URLParam(r, "run"))
+	if err == nil {
+		err = run.CheckLog()
+	}
 	if err != nil {
 		return err
 	}
