@@ -28,7 +28,7 @@ func TestDiskOfTheServer(t *testing.T) {
 		Stored []coderunner.Stored
 	}
 	w.ada.get("/server/disk").want(http.StatusOK).into(&d)
-	if len(d.FileSystems) != 1 || d.FileSystems[0].FreeBytes != 50<<20 || d.FileSystems[0].FreePercent != 5 || !strings.Contains(d.Short, "5 % are free") ||
+	if len(d.FileSystems) != 1 || d.FileSystems[0].FreeBytes != 50<<20 || d.FileSystems[0].FreePercent != 5 || !strings.Contains(d.Short, "5 % of the disk of the data directory is free") ||
 		len(d.Stored) != 1 || d.Stored[0] != (coderunner.Stored{Kind: coderunner.StoredVolumes, Count: 2, Bytes: 77}) {
 		t.Errorf("told is %+v", d)
 	}

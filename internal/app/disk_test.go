@@ -38,7 +38,7 @@ func TestFullDisk(t *testing.T) {
 			return s.call(http.MethodPost, "projects/"+project+"/bundles?filename=code.zip", hello, &problem)
 		},
 	} {
-		if status := ask(); status != http.StatusServiceUnavailable || !strings.Contains(problem.Detail, "The server is short of disk: of the disk of the data directory, ") {
+		if status := ask(); status != http.StatusServiceUnavailable || !strings.Contains(problem.Detail, "% of the disk of the data directory is free (") {
 			t.Errorf("%s answers %d %q", what, status, problem.Detail)
 		}
 	}

@@ -62,9 +62,9 @@ func percent(part, whole int64) float64 {
 // shortage says how much is free of what there is too little of.
 func (f FileSystem) shortage() string {
 	if f.Files > 0 && percent(f.FreeFiles, f.Files) < percent(f.Free, f.Size) {
-		return fmt.Sprintf("of the files that the disk of %s can have, %.0f %% are free (%d of %d)", f.Holds, percent(f.FreeFiles, f.Files), f.FreeFiles, f.Files)
+		return fmt.Sprintf("%.0f %% of the files that the disk of %s can have are free (%d of %d)", percent(f.FreeFiles, f.Files), f.Holds, f.FreeFiles, f.Files)
 	}
-	return fmt.Sprintf("of the disk of %s, %.0f %% are free (%s of %s)", f.Holds, percent(f.Free, f.Size), byteText(f.Free), byteText(f.Size))
+	return fmt.Sprintf("%.0f %% of the disk of %s is free (%s of %s)", percent(f.Free, f.Size), f.Holds, byteText(f.Free), byteText(f.Size))
 }
 
 func byteText(n int64) string {

@@ -33,9 +33,9 @@ type Config struct {
 	MinFree   int    // percent; 10
 	Retention coderunner.Retention
 
-	Look    time.Duration // how often the room is looked at; 2 s
-	Measure time.Duration // how often all else is; 10 min
-	Rest    time.Duration // between two passes, however often one is asked for; 30 s
+	Look time.Duration // how often the room is looked at; 2 s
+	Pass time.Duration // how often all else is; 10 min
+	Rest time.Duration // between two passes, however often one is asked for; 30 s
 
 	// ProjectOf answers whose a volume is, by its labels; "" for nobody's.
 	ProjectOf func(labels map[string]string) string
@@ -61,6 +61,7 @@ type Keeper struct {
 	provider sandbox.Provider
 	log      *slog.Logger
 	asked    chan struct{} // has one element when a pass is wanted
+	took     time.Duration // the last measurement; for Run alone
 
 	mu       sync.Mutex
 	disk     coderunner.Disk
@@ -69,7 +70,7 @@ type Keeper struct {
 
 // New assembles a keeper; Run makes it work.
 func New(cfg Config, st *store.Store, bundles *bundle.Store, provider sandbox.Provider, log *slog.Logger) *Keeper {
-	for value, fallback := range map[*time.Duration]time.Duration{&cfg.Look: 2 * time.Second, &cfg.Measure: 10 * time.Minute, &cfg.Rest: 30 * time.Second} {
+	for value, fallback := range map[*time.Duration]time.Duration{&cfg.Look: 2 * time.Second, &cfg.Pass: 10 * time.Minute, &cfg.Rest: 30 * time.Second} {
 		if *value == 0 {
 			*value = fallback
 		}
@@ -92,11 +93,15 @@ func (k *Keeper) Disk() coderunner.Disk {
 	return k.disk
 }
 
-// Project is what a project stores, as last measured; nil when that was never.
+// Project is what a project stores, as last measured. at is nil where nothing was
+// found: then it stores nothing, or has come since.
 func (k *Keeper) Project(id string) (stored []coderunner.Stored, at *time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.projects[id], k.disk.MeasuredAt
+	if stored = k.projects[id]; len(stored) == 0 {
+		return nil, nil
+	}
+	return stored, k.disk.MeasuredAt
 }
 
 // Room looks at the disks now and refuses what needs more of them while there is too
@@ -122,7 +127,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { k.watch(ctx) })
 	defer background.Wait()
-	tick := time.NewTicker(k.cfg.Measure)
+	tick := time.NewTicker(k.cfg.Pass)
 	defer tick.Stop()
 	for {
 		k.pass(ctx)
@@ -184,10 +189,12 @@ func (k *Keeper) pass(ctx context.Context) {
 	k.disk.Cleaned = &cleaned
 	last := k.disk.MeasuredAt
 	k.mu.Unlock()
-	if last != nil && time.Since(*last) < k.cfg.Measure*9/10 || ctx.Err() != nil {
-		return // passes are cheap, measuring is not
+	if last != nil && time.Since(*last) < measureShare*k.took || ctx.Err() != nil {
+		return
 	}
+	begin := time.Now()
 	all, projects, err := k.measure(ctx)
+	k.took = time.Since(begin)
 	if err != nil {
 		if ctx.Err() == nil {
 			k.log.Warn("measuring what is stored", "err", err)
@@ -199,6 +206,9 @@ func (k *Keeper) pass(ctx context.Context) {
 	defer k.mu.Unlock()
 	k.disk.Stored, k.disk.MeasuredAt, k.projects = all, &now, projects
 }
+
+// measureShare: at most a hundredth of the time is spent on measuring.
+const measureShare = 100
 
 // byKind adds up what there is of each kind, in a lasting order.
 func byKind(list []coderunner.Stored) []coderunner.Stored {

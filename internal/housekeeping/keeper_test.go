@@ -178,7 +178,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("with the reserve, what has to be written is not: %v", err)
 	}
 	err := w.Room()
-	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(coderunner.Sentence(err), "% are free") {
+	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(coderunner.Sentence(err), "% of the disk of the data directory is free") {
 		t.Errorf("a full disk is told as %v", err)
 	}
 	eventually(t, "a pressed pass", func() bool { return w.Disk().Cleaned != nil && w.Disk().Cleaned.Pressed && w.squeezed.Load() > 0 })

@@ -86,7 +86,7 @@ func TestFullDiskBeginsNothing(t *testing.T) {
 	s := p.upload(t, "full", answer)
 	p.engine.cfg.Room = coderunner.Disk{MinFree: 10, FileSystems: []coderunner.FileSystem{{Holds: "the apps", Size: 2000 << 20, Free: 100 << 20}}}.Room
 	_, _, err := p.engine.Deploy(t.Context(), s.user.ID, DeployRequest{ProjectID: s.project.ID, BundleID: s.bundle.ID, Plan: s.plan})
-	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(coderunner.Sentence(err), "short of disk: of the disk of the apps, 5 % are free (100 MB of 2.0 GB)") {
+	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(coderunner.Sentence(err), "short of disk: 5 % of the disk of the apps is free (100 MB of 2.0 GB)") {
 		t.Errorf("a deploy onto a full disk answers %v", err)
 	}
 	deployments, err := p.store.ProjectDeployments(t.Context(), s.user.ID, s.project.ID, 10, 0)

@@ -33,7 +33,7 @@ func TestServerPageAndNotice(t *testing.T) {
 	w.ada.get("/projects/"+p.ID+"/settings").want(http.StatusOK).wantText(".rows", "2 uploads").wantText(".rows", "9.0 MB")
 	free = 7 << 30
 	for _, path := range []string{"/projects", "/account", "/projects/" + p.ID} {
-		w.bob.get("/projects").wantText(".flash-warn", "of the disk of the data directory, 7 % are free (7.0 GB of 100.0 GB)")
+		w.bob.get("/projects").wantText(".flash-warn", "7 % of the disk of the data directory is free (7.0 GB of 100.0 GB)")
 		w.ada.get(path).want(http.StatusOK).wantText(".flash-warn", "deploys and uploads need 10 %")
 	}
 	w.ada.get("/server").wantText(".panel", "Too little for a deploy")
@@ -51,7 +51,7 @@ func TestRunWhoseLogIsNotKept(t *testing.T) {
 	if _, err := w.store.Pool().Exec(t.Context(), "UPDATE runs SET log_dropped_at = now() WHERE id = $1", run.ID); err != nil {
 		t.Fatal(err)
 	}
-	if a := w.ada.get(path).want(http.StatusOK).wantText("#log-end", "The log of this run is not kept any more: it went"); a.page().Find(".ln").Length() != 0 {
+	if a := w.ada.get(path).want(http.StatusOK).wantText("#log-end", "The log of this run is not kept any more. It went"); a.page().Find(".ln").Length() != 0 {
 		t.Error("lines that are about to go are shown")
 	}
 	w.ada.get(path+"/log.txt").want(http.StatusNotFound).wantText("main", "is not kept any more")
