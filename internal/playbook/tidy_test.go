@@ -1,13 +1,16 @@
 package playbook
 
 import (
+	"crypto/rand"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/testdb"
 )
 
 // TestSqueezeLeavesWhatIsInUse and the newest few releases.
@@ -62,7 +65,12 @@ func TestSqueezeLeavesWhatIsInUse(t *testing.T) {
 // TestDependenciesAreBounded: what was not used for the longest goes first, once all together is too much.
 func TestDependenciesAreBounded(t *testing.T) {
 	t.Parallel()
-	p := startPlatform(t)
+	// Without a reconciler, which would remove the sandboxes that nobody claims.
+	p, err := openPlatform(t.Context(), t.TempDir(), testdb.New(t), "test-"+strings.ToLower(rand.Text()[:10]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.wipe(t); p.store.Close() })
 	s := p.upload(t, "bounded", answer)
 	record := func(name, from string, known bool) {
 		t.Helper()
