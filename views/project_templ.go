@@ -762,7 +762,7 @@ func projectSettings(p ProjectPage) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if p.MeasuredAt != nil {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 67, "<section class=\"block\" aria-labelledby=\"disk\"><div class=\"block-head\"><h2 id=\"disk\">Disk</h2><span class=\"quiet\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 67, "<section class=\"block\" aria-labelledby=\"disk\"><div class=\"block-head stored-head\"><h2 id=\"disk\">Disk</h2><span class=\"quiet\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -67,7 +67,7 @@ func Server(p ServerPage) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</section><section class=\"block\" aria-labelledby=\"stored\"><div class=\"block-head\"><h2 id=\"stored\">What is stored</h2>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</section><section class=\"block\" aria-labelledby=\"stored\"><div class=\"block-head stored-head\"><h2 id=\"stored\">What is stored</h2>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
