@@ -123,6 +123,8 @@ func TestEveryPageFitsItsWindow(t *testing.T) {
 	page.looked("account")
 	page.open("/appliances")
 	page.looked("appliances")
+	page.open("/server")
+	page.looked("server")
 	if status := page.open("/projects/nowhere"); status != 404 {
 		t.Errorf("a project that does not exist answers %d", status)
 	}

@@ -17,6 +17,7 @@ type Section string
 const (
 	SectionProjects   Section = "projects"
 	SectionAppliances Section = "appliances"
+	SectionServer     Section = "server"
 	SectionAccount    Section = "account"
 )
 
@@ -25,6 +26,7 @@ type Frame struct {
 	Title   string                   // of the document, without the product's name
 	Email   string                   // of who is logged in; "" for a visitor
 	Section Section                  // "" marks nothing
+	Notice  string                   // about the server, for everybody, while it lasts
 	Flash   *Flash                   // shown once, above the content
 	Now     time.Time                // what relative times are relative to
 	Asset   func(name string) string // address of a static file; see static.Path

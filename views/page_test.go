@@ -98,7 +98,7 @@ func (f filling) pages() map[string]templ.Component {
 	pages := map[string]templ.Component{
 		"landing": views.Landing(full[views.LandingPage](f)), "sign up": views.SignUp(auth), "log in": views.LogIn(auth),
 		"account": views.Account(full[views.AccountPage](f)), "appliances": views.Appliances(full[views.AppliancesPage](f)),
-		"destroy": views.Destroy(full[views.DestroyPage](f)),
+		"destroy": views.Destroy(full[views.DestroyPage](f)), "server": views.Server(full[views.ServerPage](f)),
 	}
 	for _, status := range []int{400, 401, 403, 404, 405, 409, 413, 429, 500, 503} {
 		page := full[views.ErrorPage](f)

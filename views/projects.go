@@ -1,6 +1,8 @@
 package views
 
 import (
+	"time"
+
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
@@ -93,6 +95,8 @@ type ProjectPage struct {
 	Pending     coderunner.VariableChanges // variables that are saved and that nothing runs with yet
 	EnvKeys     []coderunner.EnvKey        // that the code reads, of the version that serves or else the newest upload
 	UploadLimit int64
+	Stored      []coderunner.Stored // what it takes on disk
+	MeasuredAt  *time.Time          // nil while that is not known
 }
 
 // DeploymentRow is a deployment with its run.

@@ -38,6 +38,10 @@ func (p RunPage) panel() LogPanel {
 	if panel.Ended {
 		panel.End = "End of the log"
 	}
+	if at := p.Run.LogDroppedAt; at != nil {
+		panel.End = "The log of this run is not kept any more. It went on " + exact(*at) + "."
+		panel.Empty = panel.End
+	}
 	return panel
 }
 

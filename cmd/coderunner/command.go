@@ -32,6 +32,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.EngineDir, "engine-dir", "", "where the private containerd keeps its files (default <data-dir>/engine)")
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
 	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; a Kata or gVisor shim gives a stronger wall")
+	flags.IntVar(&config.MinFree, "min-free", config.MinFree, "percent of a disk below which deploys and uploads are refused")
 	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), secretsCommand(&config), edgeCommand(&config))
 	return root
 }
@@ -55,6 +56,9 @@ func serveCommand(config *app.Config) *cobra.Command {
 	flags.StringVar(&config.AppsDomain, "apps-domain", config.AppsDomain, "apps are at <name>.<domain>")
 	databaseFlag(flags, config)
 	flags.Var((*size)(&config.MaxUpload), "max-upload", "the largest upload")
+	flags.Var((*size)(&config.MaxStored), "max-stored", "what all uploads of one user may take together")
+	flags.Var((*size)(&config.CacheBytes), "dependency-cache", "what installed dependencies may take, kept for the next deploy")
+	flags.IntVar(&config.LogDays, "keep-logs", config.LogDays, "days for which the logs of runs are kept; of each project's newest 50 always")
 	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")
 	flags.Var((*size)(&config.DBLimits.MemoryBytes), "database-memory", "memory of one database's sandbox")
 	flags.IntVar(&config.Throttle.LinesPerSecond, "log-rate", config.Throttle.LinesPerSecond, "lines a second that are stored of what one app prints; it may be ten times as many for a second")

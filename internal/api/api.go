@@ -53,7 +53,8 @@ type Services struct {
 	Store    *store.Store
 	Engine   Engine
 	Hub      *runlog.Hub
-	Log      *slog.Logger // nothing is logged if nil
+	Disk     func() coderunner.Disk // as last observed
+	Log      *slog.Logger           // nothing is logged if nil
 
 	UploadLimit int64 // bytes of one archive, as the bundle store has it
 
@@ -130,6 +131,8 @@ func (s *server) routes() {
 	private(s, post("/runs/{id}/cancel", "cancel-run", "Ask a run to stop", http.StatusAccepted), s.cancelRun)
 	private(s, logOperation(s.huma), s.runLog)
 	private(s, eventsOperation(), s.runEvents)
+
+	private(s, get("/server/disk", "get-disk", "What this server stores, and how much room it has"), s.disk)
 }
 
 // openAPI serves the description of everything that routes registered.

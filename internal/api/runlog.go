@@ -39,6 +39,9 @@ type logInput struct {
 // runLog sends the lines that there are at this moment.
 func (s *server) runLog(ctx context.Context, userID string, in *logInput) (*huma.StreamResponse, error) {
 	run, err := s.Store.Run(ctx, userID, in.ID)
+	if err == nil {
+		err = run.CheckLog()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type Run struct {
 	CreatedAt         time.Time           `json:"created_at"`
 	StartedAt         *time.Time          `json:"started_at,omitempty"`
 	FinishedAt        *time.Time          `json:"finished_at,omitempty"`
+	LogDroppedAt      *time.Time          `json:"log_dropped_at,omitempty" doc:"Its log had been kept for long enough, and is gone."`
 	Steps             []Step              `json:"steps" nullable:"false"`
 }
 
@@ -54,7 +55,7 @@ func (s *server) runBody(ctx context.Context, r coderunner.Run) (Run, error) {
 	}
 	body := Run{
 		RunSummary: *runSummary(r), ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, Failure: r.Failure, ReplacedBy: r.ReplacedBy, CancelRequestedAt: r.CancelRequestedAt,
-		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, Steps: make([]Step, len(steps)),
+		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, LogDroppedAt: r.LogDroppedAt, Steps: make([]Step, len(steps)),
 	}
 	for i, step := range steps {
 		body.Steps[i] = Step{Name: step.Name, Title: step.Title, State: step.State.String(), After: step.After, Attempts: step.Attempts,

@@ -28,6 +28,10 @@ type Config struct {
 	Containerd  string // socket of a daemon that is already there, "" to start a private one
 	Runtime     string // containerd runtime, e.g. "io.containerd.runc.v2"
 	MaxUpload   int64  // bytes of one uploaded archive
+	MaxStored   int64  // bytes of all uploads of one user
+	MinFree     int    // percent of a disk, below which nothing that needs disk is begun
+	CacheBytes  int64  // of installed dependencies, kept for the next deploy
+	LogDays     int    // for which runs' logs are kept
 	AppLimits   sandbox.Limits
 	DBLimits    sandbox.Limits
 	Version     string           // of the program, for people
@@ -44,6 +48,10 @@ func DefaultConfig() Config {
 		AppsDomain: "localhost",
 		Runtime:    "io.containerd.runc.v2",
 		MaxUpload:  256 << 20,
+		MaxStored:  5 << 30,
+		MinFree:    10,
+		CacheBytes: 10 << 30,
+		LogDays:    30,
 		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024},
 		DBLimits:   sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256},
 		Throttle:   runlog.Throttle{LinesPerSecond: 2000},
@@ -63,6 +71,12 @@ func (c *Config) check() error {
 	c.DataDir = dir
 	if c.EngineDir == "" {
 		c.EngineDir = filepath.Join(c.DataDir, "engine")
+	}
+	if c.MinFree < 1 || c.MinFree > 90 {
+		return coderunner.Errorf(coderunner.Invalid, "--min-free %d is not a share of a disk that can be kept free. Give a number from 1 to 90, in percent.", c.MinFree)
+	}
+	if c.LogDays < 1 {
+		return coderunner.Errorf(coderunner.Invalid, "--keep-logs %d is too short. Give a number of days, at least 1.", c.LogDays)
 	}
 	c.AppsDomain = strings.ToLower(strings.Trim(c.AppsDomain, "."))
 	if c.AppsDomain == "" || strings.ContainsAny(c.AppsDomain, "/: ") {

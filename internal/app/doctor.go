@@ -36,6 +36,7 @@ func Doctor(ctx context.Context, config Config, out io.Writer) error {
 		tell(program, err)
 	}
 	tell("the data directory "+config.DataDir, writable(config.DataDir))
+	tell(checkDisk(config))
 	tell("sandboxes", withProvider(ctx, config, func(p *containerd.Provider) error { return p.Check(ctx) }))
 	if failed > 0 {
 		return coderunner.Errorf(coderunner.Unavailable, "%d of these are not well. Correct them in the order shown.", failed)

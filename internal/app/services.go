@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5/middleware"
-	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/appliances"
 	"github.com/coderunner/coderunner/examples"
@@ -20,6 +19,7 @@ import (
 	"github.com/coderunner/coderunner/internal/bundle"
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/edge/daemon"
+	"github.com/coderunner/coderunner/internal/housekeeping"
 	"github.com/coderunner/coderunner/internal/playbook"
 	"github.com/coderunner/coderunner/internal/project"
 	"github.com/coderunner/coderunner/internal/runlog"
@@ -42,6 +42,7 @@ type services struct {
 	collector *runlog.Collector
 	edge      *daemon.Client
 	engine    *playbook.Engine
+	house     *housekeeping.Keeper
 }
 
 // assemble makes the services. What it opened before an error is in the answer, to be put down.
@@ -67,7 +68,9 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 	if s.auth, err = auth.New(auth.Config{KeyFile: filepath.Join(a.config.DataDir, "jwt.key"), PublicURL: a.addresses.dashboard.String()}, st); err != nil {
 		return s, err
 	}
+	s.house = housekeeping.New(a.housekeeping(&s), st, s.bundles, s.provider, a.log)
 	s.projects = project.New(st, s.bundles, keys)
+	s.projects.Room, s.projects.Quota = s.house.Room, a.config.MaxStored
 	s.hub = runlog.NewHub(st)
 	s.edge = daemon.NewClient(a.config.DataDir, st.Routes, a.log)
 	if err := s.edge.Refresh(ctx); err != nil {
@@ -79,7 +82,7 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 		},
 		Ended: func(string) { s.engine.Nudge() }}, st, s.provider, a.log)
 	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), AppLimits: a.config.AppLimits,
-		DatabaseLimits: a.config.DBLimits, FreeBytes: a.freeBytes,
+		DatabaseLimits: a.config.DBLimits, SnapshotBytes: a.config.CacheBytes, KeepReleases: keepReleases, Room: s.house.Room, Ended: s.house.Ask,
 		Output: playbook.Output{Follow: s.collector.Nudge, Drain: s.collector.Drain}}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
 		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)
 	return s, nil
@@ -91,19 +94,11 @@ func providerConfig(c Config) (containerd.Config, error) {
 	return containerd.Config{EngineDir: c.EngineDir, Address: c.Containerd, Instance: name, StateDir: filepath.Join(c.DataDir, "sandboxes"), Runtime: c.Runtime}, err
 }
 
-func (a *App) freeBytes() (uint64, error) {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(a.config.DataDir, &disk); err != nil {
-		return 0, err
-	}
-	return disk.Bavail * uint64(disk.Bsize), nil
-}
-
 // handler gives each request to the dashboard or the API. Those for apps do not come here.
 func (a *App) handler() http.Handler {
-	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Log: a.log, UploadLimit: a.config.MaxUpload})
+	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Disk: a.house.Disk, Log: a.log, UploadLimit: a.config.MaxUpload})
 	pages := web.New(web.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Catalogue: a.catalogue,
-		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, UploadLimit: a.config.MaxUpload, Log: a.log})
+		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, Disk: a.house.Disk, ProjectDisk: a.house.Project, UploadLimit: a.config.MaxUpload, Log: a.log})
 	compress := middleware.Compress(5, "text/html", "text/css", "text/javascript", "application/json", "image/svg+xml")
 	program, pages = compress(program), compress(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

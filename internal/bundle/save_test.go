@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/bundle"
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -395,4 +398,33 @@ func TestConcurrentSaves(t *testing.T) {
 	save(t, store, archive)
 	checkFiles(t, dir, sha)
 	listed(t, store, sha)
+}
+
+// TestSweep removes what nobody wants and what uploads have left, but nothing young.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	store, dir := open(t, small())
+	wanted := save(t, store, tarOf(t, item{name: "wanted", body: "1"}))
+	unwanted := save(t, store, tarOf(t, item{name: "unwanted", body: "2"}))
+	young := save(t, store, tarOf(t, item{name: "young", body: "3"}))
+	left := filepath.Join(dir, "tmp", "blob-left")
+	for _, name := range []string{left, filepath.Join(dir, "tmp", "blob-coming")} {
+		if err := os.WriteFile(name, []byte("1234"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ago := time.Now().Add(-2 * time.Hour)
+	for _, path := range []string{left, filepath.Join(dir, "blobs", wanted.SHA256[:2], wanted.SHA256[2:]), filepath.Join(dir, "blobs", unwanted.SHA256[:2], unwanted.SHA256[2:])} {
+		if err := os.Chtimes(path, ago, ago); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, bytes, err := store.Sweep(func(sha string) bool { return sha == wanted.SHA256 })
+	if err != nil || n != 1 || bytes != unwanted.SizeBytes+4 {
+		t.Errorf("%d bundles and %d bytes went, %v", n, bytes, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "tmp", "blob-coming")); err != nil {
+		t.Error(err)
+	}
+	checkFiles(t, dir, wanted.SHA256, young.SHA256)
 }

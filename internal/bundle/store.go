@@ -197,41 +197,51 @@ func removeBlob(path string) error {
 }
 
 // Sweep removes every bundle that keep does not want and that was not saved within
-// the last hour. It returns how many went.
-func (s *Store) Sweep(keep func(sha string) bool) (int, error) {
+// the last hour, and what an upload has not written to for as long. It returns how
+// many bundles went, and the bytes that all of it took.
+func (s *Store) Sweep(keep func(sha string) bool) (removed int, bytes int64, err error) {
+	left, err := filepath.Glob(filepath.Join(s.tmp(), "*"))
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > sweepGrace && os.Remove(path) == nil {
+			bytes += info.Size()
+		}
+	}
 	blobs, err := filepath.Glob(filepath.Join(s.dir, "blobs", "??", "*"))
 	if err != nil {
-		return 0, err
+		return 0, bytes, err
 	}
-	removed := 0
 	for _, path := range blobs {
 		if keep(shaOf(path)) {
 			continue
 		}
-		gone, err := s.sweepOne(path)
+		size, gone, err := s.sweepOne(path)
 		if err != nil {
-			return removed, err
+			return removed, bytes, err
 		}
 		if gone {
 			removed++
+			bytes += size
 		}
 	}
-	return removed, nil
+	return removed, bytes, nil
 }
 
-func (s *Store) sweepOne(path string) (bool, error) {
+func (s *Store) sweepOne(path string) (size int64, gone bool, err error) {
 	s.publish.Lock()
 	defer s.publish.Unlock()
 	if s.claims[shaOf(path)] != nil {
-		return false, nil
+		return 0, false, nil
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && time.Since(info.ModTime()) < sweepGrace {
-		return false, nil
+		return 0, false, nil
 	} else if err != nil {
-		return false, fmt.Errorf("sweep bundles: %w", err)
+		return 0, false, fmt.Errorf("sweep bundles: %w", err)
 	}
-	return true, removeBlob(path)
+	return info.Size(), true, removeBlob(path)
 }
 
 // spool returns a nameless file on the bundles' disk; whatever becomes of us, nothing

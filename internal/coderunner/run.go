@@ -46,6 +46,15 @@ type Run struct {
 	CreatedAt         time.Time
 	StartedAt         *time.Time
 	FinishedAt        *time.Time
+	LogDroppedAt      *time.Time // when its log had been kept for long enough; nil while it is kept
+}
+
+// CheckLog answers NotFound, with the reason, when the run's log is not kept any more.
+func (r Run) CheckLog() error {
+	if r.LogDroppedAt == nil {
+		return nil
+	}
+	return Errorf(NotFound, "The log of this run is not kept any more. What the run did is still known; its lines went on %s.", r.LogDroppedAt.UTC().Format("2 January 2006"))
 }
 
 // RunOptions are what was asked for beside the playbook itself.

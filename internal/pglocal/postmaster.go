@@ -286,6 +286,7 @@ func (c *Cluster) launch(ctx context.Context) (*postmaster, error) {
 	}
 	cmd := exec.Command(install.path("postgres"), "-D", c.dataDir(), "-c", "config_file="+filepath.Join(c.dir, "postgresql.conf"))
 	c.account.become(cmd)
+	c.account.useReserve(cmd)
 	cmd.SysProcAttr.Setsid = true
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = output, output

@@ -62,6 +62,9 @@ func ProjectLabels(projectID string) map[string]string {
 	return map[string]string{labelProject: projectID}
 }
 
+// LabelledProject is whose a thing with these labels is, "" for no project's.
+func LabelledProject(labels map[string]string) string { return labels[labelProject] }
+
 func (st *step) ours() map[string]string { return ProjectLabels(st.project.ID) }
 
 // removeSandboxes removes those that the provider lists for the project and

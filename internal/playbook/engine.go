@@ -55,7 +55,8 @@ type Config struct {
 	CABundle       string // path inside the sandbox of the CA bundle for build steps, "" for none
 	AppLimits      sandbox.Limits
 	DatabaseLimits sandbox.Limits
-	FreeBytes      func() (uint64, error) // of the data directory's disk
+	Room           func() error // refuses what needs new disk while there is too little; nil allows all
+	Ended          func()       // told when a run has ended and what it leaves has been tidied; may be nil
 	Output         Output
 }
 
@@ -140,6 +141,7 @@ type runWorker struct {
 const (
 	jobTimeout  = 3 * time.Hour
 	rescueAfter = 4 * time.Hour
+	queueKeeps  = time.Hour
 )
 
 func (w *runWorker) Timeout(*river.Job[runJob]) time.Duration { return jobTimeout }
@@ -160,11 +162,13 @@ func (e *Engine) Start(ctx context.Context) error {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &runWorker{engine: e})
 	queue, err := river.NewClient(riverpgxv5.New(e.store.Pool()), &river.Config{
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: e.cfg.Workers}},
-		Workers:              workers,
-		FetchCooldown:        10 * time.Millisecond,
-		FetchPollInterval:    time.Second,
-		JobTimeout:           jobTimeout,
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: e.cfg.Workers}},
+		Workers:           workers,
+		FetchCooldown:     10 * time.Millisecond,
+		FetchPollInterval: time.Second,
+		JobTimeout:        jobTimeout,
+		// A job says nothing that its run does not: it need not be kept.
+		CompletedJobRetentionPeriod: queueKeeps, CancelledJobRetentionPeriod: queueKeeps, DiscardedJobRetentionPeriod: queueKeeps,
 		RescueStuckJobsAfter: rescueAfter,
 		MaxAttempts:          1,
 		Logger:               slog.New(quiet{e.log.Handler()}),

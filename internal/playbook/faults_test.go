@@ -84,9 +84,9 @@ func TestFullDiskBeginsNothing(t *testing.T) {
 	t.Parallel()
 	p := startPlatform(t)
 	s := p.upload(t, "full", answer)
-	p.engine.cfg.FreeBytes = func() (uint64, error) { return 100 << 20, nil }
+	p.engine.cfg.Room = coderunner.Disk{MinFree: 10, FileSystems: []coderunner.FileSystem{{Holds: "the apps", Size: 2000 << 20, Free: 100 << 20}}}.Room
 	_, _, err := p.engine.Deploy(t.Context(), s.user.ID, DeployRequest{ProjectID: s.project.ID, BundleID: s.bundle.ID, Plan: s.plan})
-	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(coderunner.Sentence(err), "disk is almost full: 100 MiB") {
+	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(coderunner.Sentence(err), "short of disk: 5 % of the disk of the apps is free (100 MB of 2.0 GB)") {
 		t.Errorf("a deploy onto a full disk answers %v", err)
 	}
 	deployments, err := p.store.ProjectDeployments(t.Context(), s.user.ID, s.project.ID, 10, 0)

@@ -372,13 +372,13 @@ func TestCancelWhileDraining(t *testing.T) {
 func TestOnlySoManyReleasesAreKept(t *testing.T) {
 	t.Parallel()
 	p := startPlatform(t)
-	p.engine.cfg.KeepReleases = 2
+	p.engine.cfg.KeepReleases = 2 // after each run as well
 	s := p.upload(t, "kept", versioned("one"))
 	s.plan.Install.Value, s.plan.Build.Value, s.plan.Start.Value = "", "echo built > built.txt", "node index.js"
 	first := p.succeeds(t, s)
 	p.succeeds(t, s)
 	p.succeeds(t, s)
-	if err := p.engine.tidyProject(t.Context(), s.project.ID); err != nil {
+	if err := p.engine.tidyProject(t.Context(), s.project.ID, 2); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := p.store.KeptReleases(t.Context(), s.project.ID)

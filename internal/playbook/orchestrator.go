@@ -39,10 +39,13 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: bundle.ID, Plan: req.Plan, Origin: coderunner.FromUpload}, req.Databases)
 }
 
-// deploy begins to bring a new deployment online.
+// deploy begins to bring a new deployment online. While the disk is short, nothing
+// that installs or builds is begun; a rollback writes next to nothing.
 func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store.NewDeployment, newDatabases []string) (deployment coderunner.Deployment, run coderunner.Run, err error) {
-	if err := e.refuseWhenFull(); err != nil {
-		return deployment, run, err
+	if e.cfg.Room != nil && n.Origin != coderunner.FromRollback {
+		if err := e.cfg.Room(); err != nil {
+			return deployment, run, err
+		}
 	}
 	_, err = e.store.CurrentDeployment(ctx, project.UserID, project.ID)
 	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
@@ -259,24 +262,6 @@ func (e *Engine) ringWaiting(ctx context.Context, s *store.Store, projectID stri
 		if r.State == coderunner.RunQueued {
 			return e.ring(ctx, s, r.ID)
 		}
-	}
-	return nil
-}
-
-// minFree is the disk space below which nothing new is begun.
-const minFree = 512 << 20
-
-// refuseWhenFull keeps a deploy from failing halfway, with the databases of others beside it.
-func (e *Engine) refuseWhenFull() error {
-	if e.cfg.FreeBytes == nil {
-		return nil
-	}
-	free, err := e.cfg.FreeBytes()
-	if err != nil {
-		return err
-	}
-	if free < minFree {
-		return coderunner.Errorf(coderunner.Unavailable, "The server's disk is almost full: %d MiB are free and a deploy needs at least %d MiB. Destroy what is not needed, or ask whoever runs this server to make room.", free>>20, minFree>>20)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
 // tidy looks in the background at what a project keeps, after each of its runs.
@@ -27,9 +28,12 @@ func (e *Engine) keepTidy(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case id := <-e.untidy:
-			err = e.tidyProject(ctx, id)
+			err = e.tidyProject(ctx, id, e.cfg.KeepReleases)
+			if e.cfg.Ended != nil {
+				e.cfg.Ended()
+			}
 		case <-tick.C:
-			err = e.tidyAll(ctx)
+			err = e.tidyAll(ctx, e.cfg.SnapshotBytes)
 		}
 		if err != nil && ctx.Err() == nil {
 			e.log.Warn("removing what need not be kept", "err", err)
@@ -37,9 +41,33 @@ func (e *Engine) keepTidy(ctx context.Context) {
 	}
 }
 
-// tidyProject lets go of all releases but the newest KeepReleases, and of uploads
-// and snapshots that nothing refers to any more.
-func (e *Engine) tidyProject(ctx context.Context, projectID string) error {
+// squeezedReleases is how many deployments of a project can be rolled back to
+// after the disk has been short.
+const squeezedReleases = 3
+
+// Squeeze makes room: it removes all dependencies that nothing is made from, and all
+// but the newest few releases of each project. Projects with a run are left alone.
+func (e *Engine) Squeeze(ctx context.Context) error {
+	all, err := e.store.Snapshots(ctx, e.provider.Name())
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, s := range all {
+		if seen[s.ProjectID] {
+			continue
+		}
+		seen[s.ProjectID] = true
+		if err := e.tidyProject(ctx, s.ProjectID, min(squeezedReleases, e.cfg.KeepReleases)); err != nil {
+			return err
+		}
+	}
+	return e.tidyAll(ctx, -1) // after the releases that are made from them
+}
+
+// tidyProject lets go of all releases but the newest keep, and of release
+// snapshots that nothing refers to any more.
+func (e *Engine) tidyProject(ctx context.Context, projectID string, keep int) error {
 	open, err := e.store.OpenRuns(ctx, projectID)
 	if err != nil || len(open) > 0 {
 		return err // it will be looked at after them
@@ -49,7 +77,7 @@ func (e *Engine) tidyProject(ctx context.Context, projectID string) error {
 		return err
 	}
 	for i, d := range kept {
-		if i < e.cfg.KeepReleases || d.Status == coderunner.Running {
+		if i < keep || d.Status == coderunner.Running {
 			continue
 		}
 		if err := e.store.SetRelease(ctx, d.ID, nil); err != nil {
@@ -89,22 +117,43 @@ func (e *Engine) dropSnapshot(ctx context.Context, s coderunner.SnapshotRecord) 
 	return true, e.store.ForgetSnapshot(ctx, s.Name)
 }
 
-// tidyAll removes the least recently used dependencies until those that are left
-// fit into SnapshotBytes.
-func (e *Engine) tidyAll(ctx context.Context) error {
+// forgottenAge is how old a snapshot without a record must be: the record follows
+// the snapshot.
+const forgottenAge = time.Hour
+
+// tidyAll removes snapshots that have no record, and the least recently used
+// dependencies until those that are left, with the releases, fit into limit. A project
+// with a run may be about to use its own.
+func (e *Engine) tidyAll(ctx context.Context, limit int64) error {
+	there, err := e.snapshots.ListSnapshots(ctx, nil)
+	if err != nil {
+		return err
+	}
 	all, err := e.store.Snapshots(ctx, e.provider.Name())
 	if err != nil {
 		return err
 	}
+	if err := e.dropForgotten(ctx, there, all, forgottenAge); err != nil {
+		return err
+	}
 	var bytes int64
-	for _, s := range all {
+	size := map[string]int64{}
+	for _, s := range there {
+		size[s.Name] = s.Bytes
 		bytes += s.Bytes
 	}
 	for _, s := range all {
-		if bytes <= e.cfg.SnapshotBytes {
+		if bytes <= limit {
 			return nil
 		}
 		if s.Kind != coderunner.DependencySnapshot {
+			continue
+		}
+		open, err := e.store.OpenRuns(ctx, s.ProjectID)
+		if err != nil {
+			return err
+		}
+		if len(open) > 0 {
 			continue
 		}
 		gone, err := e.dropSnapshot(ctx, s)
@@ -112,7 +161,24 @@ func (e *Engine) tidyAll(ctx context.Context) error {
 			return err
 		}
 		if gone {
-			bytes -= s.Bytes
+			bytes -= size[s.Name]
+		}
+	}
+	return nil
+}
+
+// dropForgotten removes snapshots of ours that were made and never recorded.
+func (e *Engine) dropForgotten(ctx context.Context, there []sandbox.Snapshot, records []coderunner.SnapshotRecord, age time.Duration) error {
+	recorded := map[string]bool{}
+	for _, r := range records {
+		recorded[r.Name] = true
+	}
+	for _, s := range there {
+		if recorded[s.Name] || time.Since(s.CreatedAt) < age {
+			continue
+		}
+		if err := e.snapshots.RemoveSnapshot(ctx, s.Name); err != nil && coderunner.KindOf(err) != coderunner.Conflict {
+			return err
 		}
 	}
 	return nil

@@ -22,8 +22,13 @@ import (
 	"github.com/coderunner/coderunner/internal/store"
 )
 
-// Service is safe for concurrent use.
+// Service is safe for concurrent use. Its exported fields are set before it is used.
 type Service struct {
+	// Room refuses an upload before it is read while there is too little disk. nil allows all.
+	Room func() error
+	// Quota is what all uploads of a user may take on disk, in bytes; 0 for no limit.
+	Quota int64
+
 	store   *store.Store
 	bundles *bundle.Store
 	keys    *secret.KeyRing

@@ -21,7 +21,7 @@ func (s *Service) Upload(ctx context.Context, userID, projectID string, r io.Rea
 	if _, err := s.live(ctx, userID, projectID); err != nil {
 		return coderunner.Bundle{}, err
 	}
-	return s.save(ctx, r, filename, omitted, func(b coderunner.Bundle) (coderunner.Bundle, error) {
+	return s.save(ctx, userID, r, filename, omitted, func(b coderunner.Bundle) (coderunner.Bundle, error) {
 		if _, err := s.live(ctx, userID, projectID); err != nil { // it may have been destroyed meanwhile
 			return b, err
 		}
@@ -37,7 +37,7 @@ func (s *Service) NewFromUpload(ctx context.Context, userID, name, filename stri
 		name = nameOf(filename)
 	}
 	var project coderunner.Project
-	made, err := s.save(ctx, r, filename, omitted, func(b coderunner.Bundle) (made coderunner.Bundle, err error) {
+	made, err := s.save(ctx, userID, r, filename, omitted, func(b coderunner.Bundle) (made coderunner.Bundle, err error) {
 		for range attempts {
 			var free string
 			if free, err = s.FreeName(ctx, userID, name); err != nil {
@@ -63,10 +63,21 @@ func (s *Service) Uploads(ctx context.Context, userID, projectID string) (count 
 }
 
 // save stores the archive, makes its plan and has record note both down.
-func (s *Service) save(ctx context.Context, r io.Reader, filename string, omitted []string, record func(coderunner.Bundle) (coderunner.Bundle, error)) (coderunner.Bundle, error) {
+func (s *Service) save(ctx context.Context, userID string, r io.Reader, filename string, omitted []string, record func(coderunner.Bundle) (coderunner.Bundle, error)) (coderunner.Bundle, error) {
+	if s.Room != nil {
+		if err := s.Room(); err != nil {
+			return coderunner.Bundle{}, err
+		}
+	}
+	if err := s.withinQuota(ctx, userID, 1); err != nil {
+		return coderunner.Bundle{}, err
+	}
 	filename = label(filename, 200)
 	var made coderunner.Bundle
 	_, err := s.bundles.Save(ctx, r, bundle.Options{Filename: filename, Record: func(saved bundle.Saved) error {
+		if err := s.withinQuota(ctx, userID, saved.SizeBytes); err != nil {
+			return err
+		}
 		plan, err := s.analyze(saved.SHA256)
 		if err != nil {
 			return err
@@ -78,6 +89,19 @@ func (s *Service) save(ctx context.Context, r io.Reader, filename string, omitte
 		return err
 	}})
 	return made, err
+}
+
+// withinQuota refuses bytes more than a user may store: TooLarge. Uploads at the same
+// moment may together get a little over it.
+func (s *Service) withinQuota(ctx context.Context, userID string, bytes int64) error {
+	if s.Quota == 0 {
+		return nil
+	}
+	stored, err := s.store.UserUploadBytes(ctx, userID)
+	if err != nil || stored+bytes <= s.Quota {
+		return err
+	}
+	return coderunner.Errorf(coderunner.TooLarge, "Your uploads take %d MB on this server, and with this one they would be over the limit of %d MB. Uploads that nothing uses go by themselves after a day; destroy projects that you do not need.", stored>>20, s.Quota>>20)
 }
 
 func (s *Service) analyze(sha string) (coderunner.Plan, error) {

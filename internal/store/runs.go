@@ -148,7 +148,7 @@ func (s *Store) OpenRuns(ctx context.Context, projectID string) ([]coderunner.Ru
 
 func run(r sqlc.Run) coderunner.Run {
 	return coderunner.Run{ID: r.ID, ProjectID: r.ProjectID, DeploymentID: deref(r.DeploymentID), Playbook: r.Playbook, State: r.State, Owner: r.Owner, Epoch: r.Epoch,
-		LeaseExpiresAt: r.LeaseExpiresAt, CancelRequestedAt: r.CancelRequestedAt, ReplacedBy: deref(r.ReplacedBy), Options: r.Options, Failure: r.Failure, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt}
+		LeaseExpiresAt: r.LeaseExpiresAt, CancelRequestedAt: r.CancelRequestedAt, ReplacedBy: deref(r.ReplacedBy), Options: r.Options, Failure: r.Failure, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, LogDroppedAt: r.LogDroppedAt}
 }
 
 func step(r sqlc.Step) coderunner.Step {

@@ -84,6 +84,9 @@ func (s *site) runLogJSON(w http.ResponseWriter, r *http.Request, user coderunne
 
 func (s *site) downloadRun(w http.ResponseWriter, r *http.Request, user coderunner.User, contentType, extension string, write func(*bufio.Writer, coderunner.LogLine)) error {
 	run, err := s.Store.Run(r.Context(), user.ID, chi.URLParam(r, "run"))
+	if err == nil {
+		err = run.CheckLog()
+	}
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,9 @@ func (s *site) projectPage(r *http.Request, user coderunner.User, tab views.Proj
 	if page.Live != nil {
 		page.URL = page.Live.PublicURL
 	}
+	if page.Tab == views.TabSettings && s.ProjectDisk != nil {
+		page.Stored, page.MeasuredAt = s.ProjectDisk(project.ID)
+	}
 	if page.Tab == views.TabOverview || page.Tab == views.TabVariables {
 		err = s.projectParts(r, user, &page)
 	}

@@ -43,7 +43,13 @@ func (s *site) private(h userHandler) http.HandlerFunc {
 
 // frame is what a page has around it.
 func (s *site) frame(title string, section views.Section, user coderunner.User) views.Frame {
-	return views.Frame{Title: title, Email: user.Email, Section: section, Now: time.Now(), Asset: s.Static.Path}
+	f := views.Frame{Title: title, Email: user.Email, Section: section, Now: time.Now(), Asset: s.Static.Path}
+	if s.Disk != nil {
+		if err := s.Disk().Room(); err != nil {
+			f.Notice = coderunner.Sentence(err)
+		}
+	}
+	return f
 }
 
 // render shows a component. It is rendered in full first, so that one that fails

@@ -19,6 +19,9 @@ func (s *site) run(w http.ResponseWriter, r *http.Request, user coderunner.User)
 	if err != nil {
 		return err
 	}
+	if page.Run.LogDroppedAt != nil {
+		return s.render(w, r, http.StatusOK, views.Run(page))
+	}
 	if text := searched(r.URL.Query()); text != "" {
 		found, err := s.Store.SearchRunLog(r.Context(), page.Run.ID, store.LogSearch{Text: text, Before: number(r.URL.Query().Get("before")), Limit: views.FoundLimit})
 		if err != nil {

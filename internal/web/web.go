@@ -100,6 +100,11 @@ type Services struct {
 	// is false where nothing runs. Optional: without it no page says what is not applied yet.
 	Applied func(ctx context.Context, userID, projectID string) (variables coderunner.Variables, known bool, err error)
 
+	// Disk answers what the server stores, ProjectDisk what a project does and when that
+	// was measured (nil: never). Optional.
+	Disk        func() coderunner.Disk
+	ProjectDisk func(projectID string) ([]coderunner.Stored, *time.Time)
+
 	UploadLimit int64 // bytes of one upload
 	Log         *slog.Logger
 
@@ -149,6 +154,7 @@ func (s *site) routes(r chi.Router) {
 	r.Get("/account", s.private(s.account))
 	r.Post("/account/sessions/{session}/revoke", s.private(s.revokeSession))
 	r.Get("/appliances", s.private(s.appliances))
+	r.Get("/server", s.private(s.server))
 
 	r.Get("/projects", s.private(s.projects))
 	r.Post("/upload", s.handle(s.upload)) // keeps visitors out itself, once it has heard them out

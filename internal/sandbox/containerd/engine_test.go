@@ -92,7 +92,7 @@ func TestPrivateEngine(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		test func(*testing.T, *Provider)
-	}{{"DamagedArchive", testDamagedArchive}, {"Crash", testCrash}, {"CrashDuringExec", testCrashDuringExec}, {"StopEngine", testStopEngine}, {"SnapshotsStay", testSnapshotsStay}} {
+	}{{"DamagedArchive", testDamagedArchive}, {"Crash", testCrash}, {"CrashDuringExec", testCrashDuringExec}, {"StopEngine", testStopEngine}, {"SnapshotsStay", testSnapshotsStay}, {"UnwantedTemplatesGo", testUnwantedTemplatesGo}} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, open(t, cfg)) })
 	}
 	p, err := Open(t.Context(), cfg)

@@ -31,8 +31,11 @@ import (
 // templateImage is the name of a template's image in the engine. Another way of
 // building makes another template of the same definition.
 func templateImage(ref sandbox.TemplateRef) string {
-	return "coderunner.local/" + ref.Name + ":" + ref.Digest + "-" + buildRecipe()
+	return imagePrefix + ref.Name + ":" + ref.Digest + "-" + buildRecipe()
 }
+
+// imagePrefix is what the names of all templates' images begin with.
+const imagePrefix = "coderunner.local/"
 
 // templateKey is the beginning of the names of a template's files.
 func templateKey(ref sandbox.TemplateRef) string {

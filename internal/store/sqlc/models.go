@@ -262,6 +262,7 @@ type Run struct {
 	Options           coderunner.RunOptions
 	Variables         []byte
 	ReplacedBy        *string
+	LogDroppedAt      *time.Time
 }
 
 type RunLogLine struct {
@@ -359,6 +360,12 @@ type Step struct {
 	FinishedAt *time.Time
 	Output     json.RawMessage
 	Error      string
+}
+
+type UnneededBundle struct {
+	ID        string
+	ProjectID string
+	CreatedAt time.Time
 }
 
 type User struct {

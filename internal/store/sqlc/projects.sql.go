@@ -309,7 +309,7 @@ SELECT p.id, p.user_id, p.name, p.slug, p.description, p.plan, p.created_at, p.u
 FROM projects p
 LEFT JOIN LATERAL (SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments x WHERE x.project_id = p.id ORDER BY x.number DESC LIMIT 1) d ON true
 LEFT JOIN LATERAL (SELECT x.public_url FROM deployments x WHERE x.project_id = p.id AND x.public_url IS NOT NULL LIMIT 1) l ON true
-LEFT JOIN LATERAL (SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs x WHERE x.project_id = p.id ORDER BY x.created_at DESC LIMIT 1) r ON true
+LEFT JOIN LATERAL (SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at FROM runs x WHERE x.project_id = p.id ORDER BY x.created_at DESC LIMIT 1) r ON true
 WHERE p.user_id = $1 AND p.destroyed_at IS NULL
   AND ($2::text = '' OR strpos(lower(p.name), lower($2)) > 0 OR strpos(p.slug, lower($2)) > 0)
 ORDER BY p.created_at DESC, p.id

@@ -64,7 +64,7 @@ UPDATE runs SET owner = $1, epoch = epoch + 1, lease_expires_at = now() + make_i
     state = CASE WHEN state = 'QUEUED' THEN 'RUNNING'::run_state ELSE state END, started_at = coalesce(started_at, now())
 WHERE runs.id = $3 AND (runs.state = 'QUEUED' OR (runs.state IN ('RUNNING', 'CANCELLING') AND runs.lease_expires_at < now()))
   AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.project_id = runs.project_id AND o.id <> runs.id AND o.state IN ('RUNNING', 'CANCELLING'))
-RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by
+RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at
 `
 
 // A run waits until the one before it has ended.
@@ -88,6 +88,7 @@ func (q *Queries) ClaimRun(ctx context.Context, owner string, leaseSeconds float
 		&i.Options,
 		&i.Variables,
 		&i.ReplacedBy,
+		&i.LogDroppedAt,
 	)
 	return i, err
 }
@@ -129,7 +130,7 @@ func (q *Queries) CommitSoon(ctx context.Context) error {
 }
 
 const createRun = `-- name: CreateRun :one
-INSERT INTO runs (project_id, deployment_id, playbook, options) VALUES ($1, $2, $3, $4) RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by
+INSERT INTO runs (project_id, deployment_id, playbook, options) VALUES ($1, $2, $3, $4) RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at
 `
 
 type CreateRunParams struct {
@@ -164,6 +165,7 @@ func (q *Queries) CreateRun(ctx context.Context, arg CreateRunParams) (Run, erro
 		&i.Options,
 		&i.Variables,
 		&i.ReplacedBy,
+		&i.LogDroppedAt,
 	)
 	return i, err
 }
@@ -319,7 +321,7 @@ func (q *Queries) LogBefore(ctx context.Context, runID string, before int64, pag
 }
 
 const newestRuns = `-- name: NewestRuns :many
-SELECT DISTINCT ON (deployment_id) id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE deployment_id = ANY($1::uuid[]) ORDER BY deployment_id, created_at DESC
+SELECT DISTINCT ON (deployment_id) id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at FROM runs WHERE deployment_id = ANY($1::uuid[]) ORDER BY deployment_id, created_at DESC
 `
 
 func (q *Queries) NewestRuns(ctx context.Context, deployments []string) ([]Run, error) {
@@ -348,6 +350,7 @@ func (q *Queries) NewestRuns(ctx context.Context, deployments []string) ([]Run, 
 			&i.Options,
 			&i.Variables,
 			&i.ReplacedBy,
+			&i.LogDroppedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -369,7 +372,7 @@ func (q *Queries) NotifyRun(ctx context.Context, runID string) error {
 }
 
 const openRuns = `-- name: OpenRuns :many
-SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE project_id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') ORDER BY created_at
+SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at FROM runs WHERE project_id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') ORDER BY created_at
 `
 
 func (q *Queries) OpenRuns(ctx context.Context, projectID string) ([]Run, error) {
@@ -398,6 +401,7 @@ func (q *Queries) OpenRuns(ctx context.Context, projectID string) ([]Run, error)
 			&i.Options,
 			&i.Variables,
 			&i.ReplacedBy,
+			&i.LogDroppedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -410,7 +414,7 @@ func (q *Queries) OpenRuns(ctx context.Context, projectID string) ([]Run, error)
 }
 
 const projectRuns = `-- name: ProjectRuns :many
-SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at, r.options, r.variables, r.replaced_by FROM runs r JOIN projects p ON p.id = r.project_id
+SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at, r.options, r.variables, r.replaced_by, r.log_dropped_at FROM runs r JOIN projects p ON p.id = r.project_id
 WHERE r.project_id = $1 AND p.user_id = $2 ORDER BY r.created_at DESC LIMIT $4::int OFFSET $3::int
 `
 
@@ -452,6 +456,7 @@ func (q *Queries) ProjectRuns(ctx context.Context, arg ProjectRunsParams) ([]Run
 			&i.Options,
 			&i.Variables,
 			&i.ReplacedBy,
+			&i.LogDroppedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -509,7 +514,7 @@ const requestCancel = `-- name: RequestCancel :one
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()),
     state = CASE state WHEN 'QUEUED' THEN 'CANCELLED'::run_state ELSE 'CANCELLING'::run_state END,
     finished_at = CASE state WHEN 'QUEUED' THEN now() END
-WHERE id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by
+WHERE id = $1 AND state IN ('QUEUED', 'RUNNING', 'CANCELLING') RETURNING id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at
 `
 
 // A queued run ends at once; a running one is told, and ends when its work is dead.
@@ -533,12 +538,13 @@ func (q *Queries) RequestCancel(ctx context.Context, id string) (Run, error) {
 		&i.Options,
 		&i.Variables,
 		&i.ReplacedBy,
+		&i.LogDroppedAt,
 	)
 	return i, err
 }
 
 const run = `-- name: Run :one
-SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at, r.options, r.variables, r.replaced_by FROM runs r JOIN projects p ON p.id = r.project_id WHERE r.id = $1 AND p.user_id = $2
+SELECT r.id, r.project_id, r.deployment_id, r.playbook, r.state, r.owner, r.epoch, r.lease_expires_at, r.cancel_requested_at, r.failure, r.created_at, r.started_at, r.finished_at, r.options, r.variables, r.replaced_by, r.log_dropped_at FROM runs r JOIN projects p ON p.id = r.project_id WHERE r.id = $1 AND p.user_id = $2
 `
 
 func (q *Queries) Run(ctx context.Context, iD string, userID string) (Run, error) {
@@ -561,12 +567,13 @@ func (q *Queries) Run(ctx context.Context, iD string, userID string) (Run, error
 		&i.Options,
 		&i.Variables,
 		&i.ReplacedBy,
+		&i.LogDroppedAt,
 	)
 	return i, err
 }
 
 const runByID = `-- name: RunByID :one
-SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE id = $1
+SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at FROM runs WHERE id = $1
 `
 
 func (q *Queries) RunByID(ctx context.Context, id string) (Run, error) {
@@ -589,6 +596,7 @@ func (q *Queries) RunByID(ctx context.Context, id string) (Run, error) {
 		&i.Options,
 		&i.Variables,
 		&i.ReplacedBy,
+		&i.LogDroppedAt,
 	)
 	return i, err
 }
@@ -641,7 +649,7 @@ func (q *Queries) RunVariables(ctx context.Context, id string) ([]byte, error) {
 }
 
 const runsReplacedBy = `-- name: RunsReplacedBy :many
-SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by FROM runs WHERE replaced_by = $1 ORDER BY created_at
+SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at FROM runs WHERE replaced_by = $1 ORDER BY created_at
 `
 
 func (q *Queries) RunsReplacedBy(ctx context.Context, id *string) ([]Run, error) {
@@ -670,6 +678,7 @@ func (q *Queries) RunsReplacedBy(ctx context.Context, id *string) ([]Run, error)
 			&i.Options,
 			&i.Variables,
 			&i.ReplacedBy,
+			&i.LogDroppedAt,
 		); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,35 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coderunner/coderunner/internal/api"
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+func TestDiskOfTheServer(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	w := newWorld(t, small(), func(s *api.Services) {
+		s.Disk = func() coderunner.Disk {
+			return coderunner.Disk{MinFree: 10, MeasuredAt: &now, Cleaned: &coderunner.Cleaning{At: now}, Stored: []coderunner.Stored{{Kind: coderunner.StoredVolumes, Count: 2, Bytes: 77}},
+				FileSystems: []coderunner.FileSystem{{Holds: "the data directory", Size: 1000 << 20, Free: 50 << 20, ObservedAt: now}}}
+		}
+	})
+	var d struct {
+		FileSystems []struct {
+			FreeBytes   int64   `json:"free_bytes"`
+			FreePercent float64 `json:"free_percent"`
+		} `json:"file_systems"`
+		Short  string
+		Stored []coderunner.Stored
+	}
+	w.ada.get("/server/disk").want(http.StatusOK).into(&d)
+	if len(d.FileSystems) != 1 || d.FileSystems[0].FreeBytes != 50<<20 || d.FileSystems[0].FreePercent != 5 || !strings.Contains(d.Short, "5 % of the disk of the data directory is free") ||
+		len(d.Stored) != 1 || d.Stored[0] != (coderunner.Stored{Kind: coderunner.StoredVolumes, Count: 2, Bytes: 77}) {
+		t.Errorf("told is %+v", d)
+	}
+}
