@@ -40,13 +40,13 @@ templates: build
 check: generated vet lint test e2e ## everything that a change has to pass
 
 e2e: deps-test build ## the whole program in a real Chromium
-	go test -count=1 -timeout 40m ./e2e/...
+	go test -count=1 -timeout 40m -p 1 ./e2e/...
 
 demo: deps-run build ## one whole deploy through the API, timed and cleaned up
 	@go run ./e2e/demo --program bin/coderunner
 
 load: deps-test build ## requests that fail or wait while versions and CodeRunner itself change
-	@go test -count=1 -timeout 20m -v -run 'ComesAndGoes|ComeAndGo' ./e2e/load | awk -f tools/load.awk
+	@go test -count=1 -timeout 20m -v -run 'ComesAndGoes|ComeAndGo' ./e2e/load -timed | awk -f tools/load.awk
 
 bench: deps-test build ## speed and memory, as ratios; see docs/PERFORMANCE.md
 	@go run ./e2e/bench --program bin/coderunner
