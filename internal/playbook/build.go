@@ -274,7 +274,7 @@ func (st *step) slot(ctx context.Context, result built) (release func(), err err
 	waited := false
 	release, err = st.e.slots.acquire(ctx, func(ahead int) error {
 		if !waited {
-			st.say("Waiting for a free place to build: %s ahead.", countNoun(ahead, "other run"))
+			st.say("All places to build are taken; %s before this one.", countNoun(ahead+1, "run"))
 		}
 		waited = true
 		waiting := result

@@ -236,8 +236,12 @@ func installedAsLocked(lockfile, record []byte) error {
 		switch {
 		case !found && !w.Optional && !w.DevOpt:
 			return fmt.Errorf("%s is not installed", name)
-		case found && (h.Version != w.Version || h.Integrity != w.Integrity || h.Resolved != w.Resolved || h.Link != w.Link):
+		case found && (h.Version != w.Version || h.Link != w.Link):
 			return fmt.Errorf("%s is installed in version %q, the lockfile has %q", name, h.Version, w.Version)
+		case found && w.Integrity != "" && h.Integrity != w.Integrity:
+			return fmt.Errorf("%s is installed with other content than the lockfile has", name)
+		case found && w.Integrity == "" && w.Resolved != "" && h.Resolved != w.Resolved:
+			return fmt.Errorf("%s is installed from another place than the lockfile has", name)
 		}
 	}
 	for name := range have.Packages {

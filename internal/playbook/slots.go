@@ -35,13 +35,13 @@ func (s *slots) acquire(ctx context.Context, ahead func(int) error) (release fun
 	s.waiting = append(s.waiting, t)
 	t.moved <- struct{}{}
 	s.mu.Unlock()
-	for {
+	for told := -1; ; {
 		select {
 		case <-t.turn:
 			return s.give(), nil
 		case <-t.moved:
-			if n := s.ahead(t); n >= 0 {
-				err = ahead(n)
+			if n := s.ahead(t); n >= 0 && n != told {
+				told, err = n, ahead(n)
 			}
 		case <-ctx.Done():
 			err = ctx.Err()

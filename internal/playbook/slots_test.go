@@ -1,0 +1,107 @@
+package playbook
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// queued is somebody who wants a slot: what was told, and the slot once it is there.
+type queued struct {
+	mu      sync.Mutex
+	told    []int
+	release chan func()
+	err     chan error
+	changed chan struct{}
+}
+
+func (s *slots) queue(ctx context.Context) *queued {
+	q := &queued{release: make(chan func(), 1), err: make(chan error, 1), changed: make(chan struct{}, 16)}
+	go func() {
+		release, err := s.acquire(ctx, func(n int) error {
+			q.mu.Lock()
+			q.told = append(q.told, n)
+			q.mu.Unlock()
+			q.changed <- struct{}{}
+			return nil
+		})
+		if err != nil {
+			q.err <- err
+			return
+		}
+		q.release <- release
+	}()
+	return q
+}
+
+// TestSlotsAreGivenInOrder, and each who waits is told how many are ahead.
+func TestSlotsAreGivenInOrder(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1)
+	first, err := s.acquire(t.Context(), func(int) error { return errors.New("waited for nothing") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	second := s.queue(t.Context())
+	<-second.changed
+	third := s.queue(ctx)
+	<-third.changed
+	fourth := s.queue(t.Context())
+	<-fourth.changed
+	leave()
+	if err := <-third.err; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left is told %v", err)
+	}
+	<-fourth.changed
+	first()
+	first() // once is enough
+	release := <-second.release
+	<-fourth.changed
+	select {
+	case <-fourth.release:
+		t.Fatal("two have the only slot")
+	default:
+	}
+	release()
+	(<-fourth.release)()
+	if !slices.Equal(second.told, []int{0}) || !slices.Equal(fourth.told, []int{2, 1, 0}) {
+		t.Errorf("the second was told %v, the fourth %v", second.told, fourth.told)
+	}
+	again, err := s.acquire(t.Context(), func(int) error { return errors.New("waited for nothing") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
+
+// TestWhoLeavesWithASlotGivesItBack: the turn and the end of the wait may come at once.
+func TestWhoLeavesWithASlotGivesItBack(t *testing.T) {
+	t.Parallel()
+	for range 200 {
+		s := newSlots(1)
+		first, err := s.acquire(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		q := s.queue(ctx)
+		<-q.changed
+		var both sync.WaitGroup
+		both.Go(first)
+		both.Go(leave)
+		both.Wait()
+		select {
+		case release := <-q.release:
+			release()
+		case <-q.err:
+		}
+		last, err := s.acquire(t.Context(), func(int) error { return errors.New("the slot is lost") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		last()
+	}
+}
