@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 	"testing/fstest"
 	"time"
 
@@ -178,22 +179,28 @@ func (l *life) until(ctx context.Context, begin time.Time, version string, run a
 	limit, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	took := make(chan time.Duration, 1)
-	go func() {
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if status, body, err := l.client.Get(limit, l.project.Slug+".localhost", "/"); err == nil && status == 200 && body == version {
-				took <- time.Since(begin)
-				return
+	await := sync.OnceFunc(func() {
+		go func() {
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				if status, body, err := l.client.Get(limit, l.project.Slug+".localhost", "/"); err == nil && status == 200 && body == version {
+					took <- time.Since(begin)
+					return
+				}
+				select {
+				case <-limit.Done():
+					return
+				case <-tick.C:
+				}
 			}
-			select {
-			case <-limit.Done():
-				return
-			case <-tick.C:
-			}
+		}()
+	})
+	followed, err := l.client.Follow(limit, run.ID, func(line api.LogLine, _ time.Time) {
+		if line.Step == "health" && strings.HasPrefix(line.Text, "It answered") {
+			await()
 		}
-	}()
-	followed, err := l.client.Follow(limit, run.ID, func(api.LogLine, time.Time) {})
+	})
 	if err == nil {
 		err = followed.Succeeded()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,7 +87,8 @@ func (b *bench) deployOnce(ctx context.Context, name string, files fs.FS) (d dep
 	if err != nil {
 		return d, err
 	}
-	// Nothing can answer before the app is started, and asking takes time from the install.
+	// Nothing answers at the URL before the app has answered on its port, and asking
+	// takes time from the install and the app's start.
 	await := sync.OnceFunc(func() {
 		go func() {
 			if at, err := b.client.Await(watch, project.Slug+".localhost", "/"); err == nil {
@@ -95,7 +97,7 @@ func (b *bench) deployOnce(ctx context.Context, name string, files fs.FS) (d dep
 		}()
 	})
 	followed, err := b.client.Follow(ctx, started.Run.ID, func(l api.LogLine, _ time.Time) {
-		if l.Step == "start" {
+		if l.Step == "health" && strings.HasPrefix(l.Text, "It answered") {
 			await()
 		}
 	})
