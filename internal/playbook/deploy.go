@@ -79,7 +79,7 @@ func (s *steps) serve(database bool) {
 // serveActions are the steps that serve adds, and those before.
 func serveActions() map[string]action {
 	return map[string]action{
-		"database": {do: provisionDatabases},
+		"database": {do: provisionDatabases, undo: stopStartedDatabases},
 		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox},
 		"start":    {do: startApp},
 		"health":   {do: awaitHealth},
