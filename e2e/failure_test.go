@@ -36,8 +36,8 @@ func TestAFailedDeployLeavesTheOldVersionAndCanBePutRight(t *testing.T) {
 	project.open("/projects")
 	project.follow("shop")
 	project.sees(".head-name .state", "Running")
-	project.sees(".rows .row", "#2")
-	project.sees(".rows .row", "Failed")
+	project.sees("[aria-labelledby=latest] .row", "#2")
+	project.sees("[aria-labelledby=latest] .row", "Failed")
 
 	page.follow("Change the plan and deploy again")
 	page.plan()

@@ -102,10 +102,10 @@ func deployIsLive(t *testing.T, page *tab) {
 	page.going("$ npm ci")
 	_, err := page.Reload()
 	must(t, err)
-	if page.count("#run-live") != 1 {
+	if page.count("#log-live") != 1 {
 		t.Error("the run was over when the page was loaded again")
 	}
-	for _, step := range []string{"database", "sandbox", "upload", "install", "start", "health", "route"} {
+	for _, step := range []string{"database", "install", "sandbox", "start", "health", "route"} {
 		page.sees(`[data-step="`+step+`"] .step-facts`, "Done")
 	}
 	page.ends("SUCCEEDED")

@@ -37,7 +37,7 @@ func TestTheProgramIsKilledInTheMiddleOfADeploy(t *testing.T) {
 		}
 	}
 	u.says(page.address(), "risen")
-	if n := page.count("#run-live"); n != 1 {
+	if n := page.count("#log-live"); n != 1 {
 		t.Errorf("the page was loaded again: %d streams", n)
 	}
 }

@@ -85,7 +85,7 @@ func TestATreeThatNobodyKnowsSaysWhatWasLookedFor(t *testing.T) {
 	must(t, expect.Locator(page.Locator("#port")).ToHaveValue("8080"))
 	page.expecting("status of 422")
 	page.press("Deploy")
-	page.sees("#error-appliance", "appliance")
+	page.sees("#error-appliance", "Choose what the app runs on")
 	_, err := page.Locator("#appliance").SelectOption(playwright.SelectOptionValues{Values: playwright.StringSlice("nodejs-18")})
 	must(t, err)
 	page.press("Deploy")

@@ -394,7 +394,7 @@ func Rollback(p RollbackPage) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 32, "</span></h2><ul class=\"losses\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 32, "</span></h2><ul class=\"losses changes\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -652,7 +652,7 @@ func Rollback(p RollbackPage) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 49, "</ul><p class=\"quiet\">It becomes a new deployment, from what was built then: nothing is installed. The version that serves now goes on until the other answers. The values of the variables are those of that time; the project's variables stay as they are saved, and a redeploy or restart applies them again.</p><form class=\"confirm-do\" method=\"post\" action=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 49, "</ul><p class=\"quiet rollback-words\">It becomes a new deployment, from what was built then: nothing is installed. The version that serves now goes on until the other answers. The values of the variables are those of that time; the project's variables stay as they are saved, and a redeploy or restart applies them again.</p><form class=\"confirm-do\" method=\"post\" action=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

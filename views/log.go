@@ -27,19 +27,32 @@ const chunkLines = 100
 //
 // It is written by hand, not by templ: a page may have thousands of lines.
 func LogLines(lines []coderunner.LogLine, steps []coderunner.Step) templ.Component {
+	return logLines(lines, stepTitles(steps), false)
+}
+
+// RuntimeLogLines is the same for a runtime log, whose sections are of deployments.
+func RuntimeLogLines(lines []coderunner.RuntimeLine, titles map[string]string) templ.Component {
+	return logLines(RuntimeLines(lines), titles, true)
+}
+
+func stepTitles(steps []coderunner.Step) map[string]string {
+	titles := make(map[string]string, len(steps))
+	for _, step := range steps {
+		titles[step.Name] = step.Title
+	}
+	return titles
+}
+
+func logLines(lines []coderunner.LogLine, titles map[string]string, dates bool) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
 		var page bytes.Buffer
 		page.Grow(160 * len(lines))
-		titles := make(map[string]string, len(steps))
-		for _, step := range steps {
-			titles[step.Name] = step.Title
-		}
 		for i := 0; i < len(lines); {
 			end := i + 1
 			for end < len(lines) && lines[end].Step == lines[i].Step {
 				end++
 			}
-			writeSection(&page, lines[i:end], titles)
+			writeSection(&page, lines[i:end], titles, dates)
 			i = end
 		}
 		_, err := w.Write(page.Bytes())
@@ -47,7 +60,7 @@ func LogLines(lines []coderunner.LogLine, steps []coderunner.Step) templ.Compone
 	})
 }
 
-func writeSection(page *bytes.Buffer, lines []coderunner.LogLine, titles map[string]string) {
+func writeSection(page *bytes.Buffer, lines []coderunner.LogLine, titles map[string]string, dates bool) {
 	step := lines[0].Step
 	title := titles[step]
 	if title == "" {
@@ -70,12 +83,12 @@ func writeSection(page *bytes.Buffer, lines []coderunner.LogLine, titles map[str
 			}
 			page.WriteString(`<div class="chunk">`)
 		}
-		writeLine(page, line)
+		writeLine(page, line, dates)
 	}
 	page.WriteString("</div></div></section>\n")
 }
 
-func writeLine(page *bytes.Buffer, line coderunner.LogLine) {
+func writeLine(page *bytes.Buffer, line coderunner.LogLine, dates bool) {
 	number := strconv.FormatInt(line.Seq, 10)
 	page.WriteString(`<div class="ln`)
 	switch line.Stream {
@@ -85,7 +98,7 @@ func writeLine(page *bytes.Buffer, line coderunner.LogLine) {
 		page.WriteString(" sys")
 	}
 	page.WriteString(`" id="L` + number + `"><a href="#L` + number + `" title="`)
-	page.WriteString(line.At.UTC().Format("15:04:05.000 UTC"))
+	page.WriteString(lineTime(line.At, dates))
 	page.WriteString(`">` + number + `</a><span>`)
 	writeText(page, line.Text)
 	page.WriteString(`</span></div>`)

@@ -137,12 +137,20 @@ func (f filling) pages() map[string]templ.Component {
 		pages["projects "+string(state)], pages["cards "+string(state)] = views.Projects(projects), views.ProjectCards(projects)
 		for _, playbook := range []string{"deploy", "destroy", f.text} {
 			page := full[views.RunPage](f)
-			page.Run.State, page.Run.Playbook = state, playbook
+			page.Run.State, page.Run.Playbook, page.Found = state, playbook, nil
 			name := fmt.Sprint(state, " ", playbook == "deploy", playbook == "destroy")
 			pages["run "+name], pages["progress "+name], pages["update "+name] = views.Run(page), views.RunProgress(page), views.RunUpdate(page)
 		}
 	}
-	pages["earlier lines"] = views.LogEarlier(full[views.LogSlice](f))
+	slice := full[views.LogSlice](f)
+	pages["earlier lines"] = views.LogPiece(slice.Panel())
+	logs := full[views.LogsPage](f)
+	// Addresses are of our making.
+	logs.EventsAt, logs.PollAt, logs.Panel.EarlierAt, logs.Panel.Empty = "/events", "/lines?after=", "/lines?before=", "Nothing."
+	pages["earlier lines of a runtime log"] = views.LogPiece(logs.Panel)
+	pages["found lines"] = views.Logs(logs)
+	logs.Found = nil
+	pages["logs"] = views.Logs(logs)
 	return pages
 }
 

@@ -31,10 +31,6 @@ func eventsPath(run string, after int64) string {
 	return "/runs/" + run + "/events?after=" + strconv.FormatInt(after, 10)
 }
 
-func earlierPath(run string, before int64) string {
-	return "/runs/" + run + "/log?before=" + strconv.FormatInt(before, 10)
-}
-
 // shortURL is a URL as people say it: without scheme and trailing slash.
 func shortURL(address string) string {
 	_, rest, found := strings.Cut(address, "://")

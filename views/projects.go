@@ -72,6 +72,7 @@ const (
 	TabOverview    ProjectTab = "overview"
 	TabDeployments ProjectTab = "deployments"
 	TabVariables   ProjectTab = "variables"
+	TabLogs        ProjectTab = "logs"
 	TabSettings    ProjectTab = "settings"
 )
 

@@ -2,6 +2,8 @@ package views
 
 import (
 	"encoding/json"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -25,6 +27,18 @@ type RunPage struct {
 	Steps      []coderunner.Step
 	Lines      []coderunner.LogLine // the newest, oldest first, at most LogFirst
 	URL        string               // where the app answers; shown when a deploy succeeded
+	Found      *FoundLog            // instead of the log, when something was searched for
+}
+
+// panel is the run's log.
+func (p RunPage) panel() LogPanel {
+	panel := LogSlice{RunID: p.Run.ID, Steps: p.Steps, Lines: p.Lines}.Panel()
+	panel.Path, panel.TextAt, panel.LinesAt = runPath(p.Run.ID), downloadPath(p.Run.ID), "/runs/"+p.Run.ID+"/log.ndjson"
+	panel.Ended, panel.Empty, panel.End = p.Run.State.Ended(), "The run printed nothing.", "Waiting for the next line…"
+	if panel.Ended {
+		panel.End = "End of the log"
+	}
+	return panel
 }
 
 // againPath is where a run that came to nothing is asked for once more as it is,
@@ -58,6 +72,20 @@ type LogSlice struct {
 	RunID string
 	Steps []coderunner.Step // for the headings
 	Lines []coderunner.LogLine
+}
+
+// Panel is what the fragment shows.
+func (s LogSlice) Panel() LogPanel {
+	return LogPanel{Lines: s.Lines, Titles: stepTitles(s.Steps), More: first(s.Lines) > 1, EarlierAt: "/runs/" + s.RunID + "/log?before="}
+}
+
+// RunFound is what a search of a run's log has found.
+func RunFound(run coderunner.Run, steps []coderunner.Step, text string, lines []coderunner.LogLine, looked int64, cut bool) *FoundLog {
+	found := &FoundLog{Text: text, Lines: lines, Titles: stepTitles(steps), Cut: cut, Looked: looked, WholeAt: runPath(run.ID)}
+	if looked > 1 {
+		found.Older = withQuery(runPath(run.ID), url.Values{"q": {text}}, "before", strconv.FormatInt(looked, 10))
+	}
+	return found
 }
 
 // first answers the first line's number, 0 without lines.

@@ -57,6 +57,10 @@ func serveCommand(config *app.Config) *cobra.Command {
 	flags.Var((*size)(&config.MaxUpload), "max-upload", "the largest upload")
 	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")
 	flags.Var((*size)(&config.DBLimits.MemoryBytes), "database-memory", "memory of one database's sandbox")
+	flags.IntVar(&config.Throttle.LinesPerSecond, "log-rate", config.Throttle.LinesPerSecond, "lines a second that are stored of what one app prints; it may be ten times as many for a second")
+	flags.Int64Var(&config.Retention.Lines, "log-lines", config.Retention.Lines, "lines of its apps that are kept for a project")
+	flags.Var((*size)(&config.Retention.Bytes), "log-size", "likewise, their size")
+	flags.DurationVar(&config.Retention.Age, "log-age", config.Retention.Age, "likewise, their age")
 	flags.BoolVar(&verbose, "verbose", false, "log more")
 	return cmd
 }

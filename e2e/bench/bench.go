@@ -64,9 +64,11 @@ func (b *bench) open(ctx context.Context) error {
 	return b.client.Register(ctx, email, b.password)
 }
 
-// serve starts the server and makes a client for it.
+// serve starts the server and makes a client for it. What apps print is not
+// throttled, since it is measured how much of it can be stored.
 func (b *bench) serve(ctx context.Context) (err error) {
-	if b.server, err = platform.Start(ctx, b.program, b.dataDir(), "--engine-dir", b.engineDir()); err != nil {
+	if b.server, err = platform.Start(ctx, b.program, b.dataDir(), "--engine-dir", b.engineDir(),
+		"--log-rate", "1000000", "--log-lines", "1000000"); err != nil {
 		return err
 	}
 	b.client, err = platform.NewClient(b.server.Port)

@@ -31,7 +31,7 @@ func (b *bench) deploys(ctx context.Context) error {
 	}
 	defer bare.close()
 	var deployed, alone, npm, node, firstLine samples
-	steps := map[string]*samples{"database": {}, "sandbox": {}, "upload": {}, "install": {}, "start": {}, "health": {}, "route": {}}
+	steps := map[string]*samples{"database": {}, "install": {}, "sandbox": {}, "start": {}, "health": {}, "route": {}}
 	for round := range b.rounds + 1 {
 		var d deployment
 		var install, start time.Duration
@@ -66,7 +66,7 @@ func (b *bench) deploys(ctx context.Context) error {
 		row{what: "    npm ci", unit: "ms", values: npm},
 		row{what: "    node index.js to first 200", unit: "ms", values: node},
 	)
-	for _, name := range []string{"database", "sandbox", "upload", "install", "start", "health", "route"} {
+	for _, name := range []string{"database", "install", "sandbox", "start", "health", "route"} {
 		b.report.add(row{what: "  step " + name, unit: "ms", values: *steps[name]})
 	}
 	b.report.add(row{what: "Deploy to first line of the log", unit: "ms", values: firstLine, target: 500})

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,10 +27,11 @@ func main() {
 	program := flag.String("program", "bin/coderunner", "the program to measure")
 	scratch := flag.String("scratch", os.TempDir(), "where the disk image is made; it grows to some 4 GiB")
 	rounds := flag.Int("rounds", 5, "how many deploys to measure; small things are measured more often")
+	only := flag.String("only", "", "measure only parts with this in their name")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	limit, cancel := context.WithTimeout(ctx, time.Hour)
-	err := run(limit, *program, *scratch, *rounds)
+	err := run(limit, *program, *scratch, *only, *rounds)
 	interrupted := ctx.Err() != nil
 	cancel()
 	stop()
@@ -42,7 +44,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, program, scratch string, rounds int) (err error) {
+func run(ctx context.Context, program, scratch, only string, rounds int) (err error) {
 	disk, err := mountDisk(ctx, scratch)
 	if err != nil {
 		return err
@@ -62,9 +64,13 @@ func run(ctx context.Context, program, scratch string, rounds int) (err error) {
 		{"sandboxes beside runc", b.sandboxes},
 		{"snapshots", b.snapshots},
 		{"lines of the log", b.lines},
+		{"lines of an app", b.runtimeLines},
 		{"the server's start and memory", b.serving},
 		{"pages with 1,000 projects", b.pages},
 	} {
+		if !strings.Contains(part.name, only) {
+			continue
+		}
 		fmt.Fprintf(b.progress, "bench: %s …\n", part.name)
 		if err := part.measure(ctx); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)

@@ -121,6 +121,8 @@ func (s *server) routes() {
 	private(s, post("/projects/{id}/start", "start", "Start a stopped app", http.StatusAccepted), s.start)
 	private(s, post("/projects/{id}/stop", "stop", "Stop the app; everything but what it wrote beside its databases is kept", http.StatusAccepted), s.stop)
 	s.variableOperations()
+	private(s, runtimeLogOperation(s.huma), s.runtimeLog)
+	private(s, runtimeEventsOperation(), s.runtimeEvents)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)
 	private(s, post("/deployments/{id}/rollback", "rollback", "Run what was built for an earlier deployment, as a new one", http.StatusAccepted), s.rollback)
 

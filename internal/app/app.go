@@ -166,7 +166,7 @@ func (a *App) serve(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var background sync.WaitGroup
-	for name, run := range map[string]func(context.Context) error{"log hub": a.hub.Run, "routes": a.watchRoutes, "edge": a.watchEdge, "sessions": a.dropExpired} {
+	for name, run := range map[string]func(context.Context) error{"log hub": a.hub.Run, "runtime logs": a.collector.Run, "routes": a.watchRoutes, "edge": a.watchEdge, "sessions": a.dropExpired} {
 		background.Go(func() {
 			if err := run(work); err != nil && work.Err() == nil {
 				a.log.Error("a background task ended", "task", name, "err", err)

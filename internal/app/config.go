@@ -8,9 +8,11 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/edge/daemon"
+	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
@@ -28,8 +30,10 @@ type Config struct {
 	MaxUpload   int64  // bytes of one uploaded archive
 	AppLimits   sandbox.Limits
 	DBLimits    sandbox.Limits
-	Version     string // of the program, for people
-	EdgeWithin  bool   // the edge is a part of this process and ends with it; for tests
+	Version     string           // of the program, for people
+	EdgeWithin  bool             // the edge is a part of this process and ends with it; for tests
+	Throttle    runlog.Throttle  // of what one app prints
+	Retention   runlog.Retention // of what a project's apps have printed
 }
 
 // DefaultConfig serves this machine only.
@@ -42,6 +46,8 @@ func DefaultConfig() Config {
 		MaxUpload:  256 << 20,
 		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024},
 		DBLimits:   sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256},
+		Throttle:   runlog.Throttle{LinesPerSecond: 2000},
+		Retention:  runlog.Retention{Lines: 200_000, Bytes: 100 << 20, Age: 14 * 24 * time.Hour},
 	}
 }
 

@@ -39,6 +39,7 @@ type services struct {
 	auth      *auth.Service
 	projects  *project.Service
 	hub       *runlog.Hub
+	collector *runlog.Collector
 	edge      *daemon.Client
 	engine    *playbook.Engine
 }
@@ -72,8 +73,14 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 	if err := s.edge.Refresh(ctx); err != nil {
 		return s, err
 	}
+	s.collector = runlog.NewCollector(runlog.CollectorConfig{Owner: provider.Instance, Throttle: a.config.Throttle, Retention: a.config.Retention,
+		Secrets: func(ctx context.Context, projectID, deploymentID string) ([]string, error) {
+			return s.engine.Secrets(ctx, projectID, deploymentID)
+		},
+		Ended: func(string) { s.engine.Nudge() }}, st, s.provider, a.log)
 	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), AppLimits: a.config.AppLimits,
-		DatabaseLimits: a.config.DBLimits, FreeBytes: a.freeBytes}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
+		DatabaseLimits: a.config.DBLimits, FreeBytes: a.freeBytes,
+		Output: playbook.Output{Follow: s.collector.Nudge, Drain: s.collector.Drain}}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
 		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)
 	return s, nil
 }

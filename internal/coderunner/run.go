@@ -107,6 +107,40 @@ type LogLine struct {
 	Text   string
 }
 
+// RuntimeLine is one line that an app printed, or that CodeRunner said about it.
+// Text is as a LogLine's.
+type RuntimeLine struct {
+	ProjectID    string
+	Seq          int64     // 1, 2, 3 … without gaps within the project; the oldest are removed after a while
+	At           time.Time // when it was printed
+	Stream       Stream
+	DeploymentID string
+	SandboxID    string
+	Text         string
+}
+
+// RuntimeLog is the extent of a project's runtime log.
+type RuntimeLog struct {
+	First, Last int64 // numbers of its first and its last line; Last is less than First when there is none
+	Bytes       int64 // about what it takes on the disk
+}
+
+// Empty reports whether there is no line.
+func (l RuntimeLog) Empty() bool { return l.Last < l.First }
+
+// RuntimeFilter chooses lines of a runtime log; the zero value is all of them.
+type RuntimeFilter struct {
+	DeploymentID string    // "" for every one
+	Stream       Stream    // "" for all
+	Since, Until time.Time // the first is included, the second is not; zero for no limit
+}
+
+// Matches reports whether the filter lets a line through.
+func (f RuntimeFilter) Matches(l RuntimeLine) bool {
+	return (f.DeploymentID == "" || f.DeploymentID == l.DeploymentID) && (f.Stream == "" || f.Stream == l.Stream) &&
+		(f.Since.IsZero() || !l.At.Before(f.Since)) && (f.Until.IsZero() || l.At.Before(f.Until))
+}
+
 // Route maps a host name to a port of a sandbox. It moves only after the new
 // sandbox answered.
 type Route struct {

@@ -94,6 +94,9 @@ func (st *step) removeSandboxes(ctx context.Context, database bool, noun string)
 		if err := st.e.provider.Stop(ctx, name, process, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 			return err
 		}
+		if err := st.e.drainOutput(ctx, name); err != nil {
+			return err
+		}
 		if err := st.remove(ctx, name); err != nil {
 			return err
 		}

@@ -56,6 +56,7 @@ type Config struct {
 	AppLimits      sandbox.Limits
 	DatabaseLimits sandbox.Limits
 	FreeBytes      func() (uint64, error) // of the data directory's disk
+	Output         Output
 }
 
 // Edge is what the engine needs of the reverse proxy.

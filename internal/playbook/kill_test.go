@@ -88,7 +88,7 @@ func child(text string) error {
 	if err != nil {
 		return err
 	}
-	if p.engine, err = p.newEngine(p.edgeProcess()); err != nil {
+	if p.engine, err = p.newEngine(ctx, p.edgeProcess()); err != nil {
 		return err
 	}
 	var stop trap

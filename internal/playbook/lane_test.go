@@ -153,13 +153,13 @@ func stopEngine(t *testing.T, at place) {
 
 // up starts an engine, as a server that begins does.
 func (l *lane) up() (err error) {
+	ctx, halt := context.WithCancel(context.Background())
 	edge := l.edgeProcess()
-	if l.engine, err = l.newEngine(edge); err != nil {
+	if l.engine, err = l.newEngine(ctx, edge); err != nil {
+		halt()
 		return err
 	}
-	l.engine.breakpoint = l.trap.breakpoint
-	ctx, halt := context.WithCancel(context.Background())
-	l.halt = halt
+	l.engine.breakpoint, l.halt = l.trap.breakpoint, halt
 	if err := edge.Refresh(ctx); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -69,7 +70,7 @@ func openPlatform(ctx context.Context, dir, dsn, instance string) (*platform, er
 	p.edge = edge.New(edge.Config{Routes: p.store.Routes, AppsDomain: "apps.test", Address: p.address})
 	server := &http.Server{Handler: p.edge, ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener)
-	p.engine, err = p.newEngine(Edge{Refresh: p.edge.Refresh, Probe: p.edge.Probe, Drain: p.edge.Drain})
+	p.engine, err = p.newEngine(ctx, Edge{Refresh: p.edge.Refresh, Probe: p.edge.Probe, Drain: p.edge.Drain})
 	return p, err
 }
 
@@ -95,8 +96,8 @@ func open(ctx context.Context, at place) (*platform, error) {
 	return p, nil
 }
 
-// newEngine assembles an engine over the platform.
-func (p *platform) newEngine(edge Edge) (*Engine, error) {
+// newEngine assembles an engine over the platform, and what collects the apps' output until ctx ends.
+func (p *platform) newEngine(ctx context.Context, edge Edge) (*Engine, error) {
 	catalogue, err := appliance.Load(appliances.FS)
 	if err != nil {
 		return nil, err
@@ -110,11 +111,18 @@ func (p *platform) newEngine(edge Edge) (*Engine, error) {
 	if os.Getenv("PLAYBOOK_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	return New(Config{
-		Lease: 2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond,
+	var e *Engine
+	collector := runlog.NewCollector(runlog.CollectorConfig{Owner: rand.Text(), Secrets: func(ctx context.Context, projectID, deploymentID string) ([]string, error) {
+		return e.Secrets(ctx, projectID, deploymentID)
+	}, Ended: func(string) { e.Nudge() }}, p.store, p.provider, log)
+	e = New(Config{
+		Output: Output{Follow: collector.Nudge, Drain: collector.Drain},
+		Lease:  2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond,
 		PublicURL: func(slug string) (string, string) { return slug + ".apps.test", "http://" + slug + ".apps.test" },
 		AppLimits: sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256}, DatabaseLimits: sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128},
-	}, p.store, p.provider, catalogue, p.bundles, keys, projects.Decrypted, p.hub, edge, log), nil
+	}, p.store, p.provider, catalogue, p.bundles, keys, projects.Decrypted, p.hub, edge, log)
+	go collector.Run(ctx)
+	return e, nil
 }
 
 // sample is a user with a project and an upload, ready to be deployed.

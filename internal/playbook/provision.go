@@ -379,7 +379,9 @@ func (x *execution) appSpec(name string, root sandbox.Spec) sandbox.Spec {
 }
 
 // removeAppSandbox takes back what the run made. The database stays: it is the project's.
-func removeAppSandbox(ctx context.Context, st *step) error { return st.remove(ctx, st.appSandbox()) }
+func removeAppSandbox(ctx context.Context, st *step) error {
+	return st.removeApp(ctx, st.appSandbox(), undoGrace)
+}
 
 // remove destroys a sandbox and then forgets it.
 func (x *execution) remove(ctx context.Context, name string) error {

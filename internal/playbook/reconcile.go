@@ -99,6 +99,9 @@ func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, well map[
 	if err := e.provider.Stop(ctx, r.ID, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return 0, err
 	}
+	if err := e.drainOutput(ctx, r.ID); err != nil {
+		return 0, err
+	}
 	if err := e.provider.Destroy(ctx, r.ID); err != nil {
 		return 0, err
 	}

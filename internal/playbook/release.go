@@ -13,6 +13,7 @@ import (
 const (
 	probeTime     = 15 * time.Second // how long the URL may take to answer through the edge
 	drainTime     = 30 * time.Second // how long requests of the previous version may take to end
+	undoGrace     = time.Second      // the same for an app that nobody has used yet
 	stopGrace     = 10 * time.Second // between SIGTERM and SIGKILL
 	databaseGrace = 30 * time.Second // the same for a database, which writes down what it holds
 )
@@ -181,8 +182,16 @@ func (st *step) retire(ctx context.Context, name string) error {
 	if err := st.e.edge.Drain(drain, name); err != nil && ctx.Err() == nil {
 		st.say("Some requests to the previous version were still open; they are ended now.")
 	}
-	if err := st.e.provider.Stop(ctx, name, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+	return st.removeApp(ctx, name, stopGrace)
+}
+
+// removeApp ends an app, keeps what it has printed, and removes its sandbox.
+func (x *execution) removeApp(ctx context.Context, name string, grace time.Duration) error {
+	if err := x.e.provider.Stop(ctx, name, appProcess, grace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return err
 	}
-	return st.remove(ctx, name)
+	if err := x.e.drainOutput(ctx, name); err != nil {
+		return err
+	}
+	return x.remove(ctx, name)
 }

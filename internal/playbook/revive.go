@@ -3,12 +3,11 @@ package playbook
 import (
 	"context"
 	"fmt"
-	"strings"
+	"math"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/diagnosis"
-	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/store"
 )
@@ -111,6 +110,7 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.Sandb
 	if err := e.provider.Start(ctx, r.ID, appProcess, appCommand(x.deployment.Plan, env)); err != nil {
 		return err
 	}
+	e.followOutput(r.ID)
 	address, err := e.provider.Address(ctx, r.ID, x.deployment.Plan.Port)
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.
 // giveUp shows an app that does not stay up as crashed, with how it ended and
 // what it printed last.
 func (e *Engine) giveUp(ctx context.Context, x *execution, r coderunner.SandboxRecord, status sandbox.ProcessStatus) error {
-	lines, err := e.lastOutput(ctx, x, r.ID)
+	lines, err := e.lastOutput(ctx, x.deployment, r.ID)
 	if err != nil {
 		return err
 	}
@@ -200,20 +200,17 @@ func (e *Engine) giveUp(ctx context.Context, x *execution, r coderunner.SandboxR
 	})
 }
 
-// lastOutput answers the last lines that an app printed, without the project's secrets.
-func (e *Engine) lastOutput(ctx context.Context, x *execution, name string) ([]string, error) {
-	var err error
-	if x.variables, err = e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID); err != nil {
+// lastOutput answers the last lines that a deployment's app has printed.
+func (e *Engine) lastOutput(ctx context.Context, d coderunner.Deployment, sandboxID string) ([]string, error) {
+	if err := e.drainOutput(ctx, sandboxID); err != nil {
 		return nil, err
 	}
-	x.redact = runlog.NewRedactor(x.variables.Secrets()...)
-	if _, err := x.baseEnv(ctx, coderunner.RunScope); err != nil { // adds the databases' passwords
-		return nil, err
+	printed, err := e.store.RuntimeLogBefore(ctx, d.ProjectID, coderunner.RuntimeFilter{DeploymentID: d.ID}, math.MaxInt64, 100)
+	var lines []string
+	for _, l := range printed {
+		if l.Stream != coderunner.System {
+			lines = append(lines, l.Text)
+		}
 	}
-	printed, err := tail(ctx, e.provider, name, appProcess, 16<<10)
-	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
-		return nil, err
-	}
-	lines := strings.Split(strings.TrimRight(string(x.redact.Redact(printed)), "\n"), "\n")
-	return lines[max(0, len(lines)-50):], nil
+	return lines, err
 }

@@ -21,7 +21,11 @@ func startApp(ctx context.Context, st *step) error {
 	}
 	command := st.deployment.Plan.Start.Value
 	st.say("$ %s", command)
-	return st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env))
+	if err := st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env)); err != nil {
+		return err
+	}
+	st.e.followOutput(st.appSandbox())
+	return nil
 }
 
 func appCommand(plan coderunner.Plan, env map[string]string) sandbox.Command {

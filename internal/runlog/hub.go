@@ -18,22 +18,27 @@ const (
 	pageLines = 500
 )
 
-// Hub wakes readers when something about a run, or the routes, has changed. It
-// has one listening connection for all of them.
+// Hub wakes readers when something about a run, a runtime log or the routes has
+// changed. It has one listening connection for all of them.
 type Hub struct {
 	store *store.Store
 	poll  time.Duration // see slowPoll
 	retry time.Duration // before listening again
 
 	mu     sync.Mutex
-	runs   map[string]map[chan struct{}]bool
-	routes map[chan struct{}]bool
+	topics map[topic]map[chan struct{}]bool
+	feeds  map[string]*feed // by project
 	closed chan struct{}
 }
 
+// topic is what can change: a channel of the database's, and of which row.
+type topic struct{ channel, id string }
+
+var channels = [...]string{store.RunLogChannel, store.RuntimeLogChannel, store.RoutesChannel}
+
 // NewHub returns a hub; Run makes it work.
 func NewHub(st *store.Store) *Hub {
-	return &Hub{store: st, poll: slowPoll, retry: reconnect, runs: map[string]map[chan struct{}]bool{}, routes: map[chan struct{}]bool{}, closed: make(chan struct{})}
+	return &Hub{store: st, poll: slowPoll, retry: reconnect, topics: map[topic]map[chan struct{}]bool{}, feeds: map[string]*feed{}, closed: make(chan struct{})}
 }
 
 // Run listens until ctx ends, then ends every Tail. It may be called once.
@@ -68,7 +73,7 @@ func (h *Hub) listen(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	for _, channel := range []string{store.RunLogChannel, store.RoutesChannel} {
+	for _, channel := range channels {
 		if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize()); err != nil {
 			return err
 		}
@@ -80,11 +85,7 @@ func (h *Hub) listen(ctx context.Context) error {
 			return err
 		}
 		h.mu.Lock()
-		if n.Channel == store.RoutesChannel {
-			wake(h.routes)
-		} else {
-			wake(h.runs[n.Payload])
-		}
+		wake(h.topics[topic{n.Channel, n.Payload}])
 		h.mu.Unlock()
 	}
 }
@@ -92,8 +93,7 @@ func (h *Hub) listen(ctx context.Context) error {
 func (h *Hub) wakeAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	wake(h.routes)
-	for _, subscribers := range h.runs {
+	for _, subscribers := range h.topics {
 		wake(subscribers)
 	}
 }
@@ -111,33 +111,34 @@ func wake(subscribers map[chan struct{}]bool) {
 // Subscribe returns a channel that gets a value after each change of the run, its
 // steps or its log; several changes may come as one. The function ends it.
 func (h *Hub) Subscribe(runID string) (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.runs[runID] == nil {
-		h.runs[runID] = map[chan struct{}]bool{}
-	}
-	h.runs[runID][c] = true
-	return c, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.runs[runID], c)
-		if len(h.runs[runID]) == 0 {
-			delete(h.runs, runID)
-		}
-	}
+	return h.subscribe(topic{store.RunLogChannel, runID})
 }
 
 // SubscribeRoutes is Subscribe for the routes.
 func (h *Hub) SubscribeRoutes() (<-chan struct{}, func()) {
+	return h.subscribe(topic{store.RoutesChannel, ""})
+}
+
+// SubscribeRuntime is Subscribe for a project's runtime log.
+func (h *Hub) SubscribeRuntime(projectID string) (<-chan struct{}, func()) {
+	return h.subscribe(topic{store.RuntimeLogChannel, projectID})
+}
+
+func (h *Hub) subscribe(to topic) (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.routes[c] = true
+	if h.topics[to] == nil {
+		h.topics[to] = map[chan struct{}]bool{}
+	}
+	h.topics[to][c] = true
 	return c, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.routes, c)
+		delete(h.topics[to], c)
+		if len(h.topics[to]) == 0 {
+			delete(h.topics, to)
+		}
 	}
 }
 

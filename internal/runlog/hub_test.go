@@ -186,8 +186,8 @@ func TestTailEndsWithItsReader(t *testing.T) {
 	}
 	hub.mu.Lock()
 	defer hub.mu.Unlock()
-	if len(hub.runs) != 0 {
-		t.Errorf("%d runs still have subscribers", len(hub.runs))
+	if len(hub.topics) != 0 {
+		t.Errorf("%d topics have subscribers", len(hub.topics))
 	}
 }
 

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"os"
 	"sync"
-	"time"
 	"unicode/utf8"
-
-	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
 // maxLine is the longest stored line in bytes, but for a secret that is longer
@@ -17,9 +14,8 @@ const maxLine = 16 << 10
 // stream cuts what is written to it into lines. A lone carriage return begins
 // the line again, as on a terminal, so that a progress bar is one line.
 type stream struct {
-	writer *Writer
-	step   string
-	stream coderunner.Stream
+	redact  *Redactor
+	emitted func(text string) error // takes each line
 
 	mu       sync.Mutex
 	clean    sanitizer
@@ -66,6 +62,13 @@ func (s *stream) Close() error {
 	return nil
 }
 
+// reset forgets what has no newline yet.
+func (s *stream) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clean, s.line, s.returned, s.colours = sanitizer{}, s.line[:0], false, s.colours[:0]
+}
+
 func (s *stream) put(r rune) error {
 	switch r {
 	case '\n':
@@ -96,10 +99,10 @@ func (s *stream) colour(seq string) error {
 // split emits the first part of a line that has become too long.
 func (s *stream) split() error {
 	// A secret that begins before the cut has to be seen whole.
-	if len(s.line) < maxLine || len(s.line) < maxLine+s.writer.redact.reach()+maxColour {
+	if len(s.line) < maxLine || len(s.line) < maxLine+s.redact.reach()+maxColour {
 		return nil
 	}
-	cut := s.writer.redact.safeCut(s.line, wholeCut(s.line, maxLine))
+	cut := s.redact.safeCut(s.line, wholeCut(s.line, maxLine))
 	rest := append([]byte(nil), s.line[cut:]...)
 	s.line = s.line[:cut]
 	err := s.emit()
@@ -120,7 +123,7 @@ func wholeCut(b []byte, i int) int {
 }
 
 func (s *stream) emit() error {
-	text := string(s.writer.redact.Redact(s.line))
+	text := string(s.redact.Redact(s.line))
 	s.line = s.line[:0]
-	return s.writer.add(coderunner.LogLine{At: time.Now(), Stream: s.stream, Step: s.step, Text: text})
+	return s.emitted(text)
 }

@@ -2,7 +2,6 @@ package runlog
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -106,9 +105,11 @@ func flush(t *testing.T, log *Writer) {
 // cut answers the lines that a stream makes of chunks, without a database.
 func cut(t *testing.T, redact *Redactor, chunks ...string) []string {
 	t.Helper()
-	w := &Writer{redact: redact}
-	w.changed = sync.NewCond(&w.mu)
-	out := w.Stream("install", coderunner.Stdout)
+	var lines []string
+	out := &stream{redact: redact, emitted: func(text string) error {
+		lines = append(lines, text)
+		return nil
+	}}
 	for _, chunk := range chunks {
 		if n, err := out.Write([]byte(chunk)); n != len(chunk) || err != nil {
 			t.Fatalf("writing %q: %d %v", chunk, n, err)
@@ -117,7 +118,7 @@ func cut(t *testing.T, redact *Redactor, chunks ...string) []string {
 	if err := out.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return texts(w.queue)
+	return lines
 }
 
 // bytewise is text in chunks of one byte.

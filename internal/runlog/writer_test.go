@@ -214,12 +214,12 @@ func TestFloodWaitsForTheDatabase(t *testing.T) {
 		}
 		written <- errors.Join(err, out.Close())
 	}()
-	log.mu.Lock()
-	for log.bytes <= queueBytes {
-		log.changed.Wait()
+	log.queue.mu.Lock()
+	for log.queue.bytes <= queueBytes {
+		log.queue.changed.Wait()
 	}
-	held := log.bytes
-	log.mu.Unlock()
+	held := log.queue.bytes
+	log.queue.mu.Unlock()
 	if held > queueBytes+2*maxLine {
 		t.Errorf("%d bytes are held", held)
 	}

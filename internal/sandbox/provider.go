@@ -81,7 +81,7 @@ type Provider interface {
 	// offset given, oldest first. With follow it waits for more until
 	// the process has ended and all is read, or ctx ends. Each record is delivered to
 	// yield with the offset to continue from; yield's error ends the call. Output
-	// older than the provider's retention is skipped: the first offset tells.
+	// older than the provider's retention is skipped: the next From tells.
 	Output(ctx context.Context, name, process string, from int64, follow bool, yield func(OutputChunk) error) error
 
 	// Upload unpacks a tar stream under dir as Create does with Spec.Files. It is
@@ -294,6 +294,7 @@ type OutputChunk struct {
 	Stream string // "stdout" or "stderr"
 	At     time.Time
 	Data   []byte // valid until yield returns; may end within a line
+	From   int64  // offset to read it again from: the one asked for or the last Next, or more when output between is not kept
 	Next   int64  // offset to continue from
 }
 

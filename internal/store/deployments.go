@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/store/sqlc"
@@ -82,6 +83,12 @@ func (s *Store) DeploymentByID(ctx context.Context, id string) (coderunner.Deplo
 	return deployment(row), translate(err, "deployment")
 }
 
+// DeploymentByNumber returns the deployment that people call #number.
+func (s *Store) DeploymentByNumber(ctx context.Context, userID, projectID string, number int) (coderunner.Deployment, error) {
+	row, err := s.q.DeploymentByNumber(ctx, projectID, userID, int32(min(number, math.MaxInt32)))
+	return deployment(row), translate(err, "deployment")
+}
+
 // ProjectDeployments lists a user's project's deployments, newest first.
 func (s *Store) ProjectDeployments(ctx context.Context, userID, projectID string, limit, offset int) ([]coderunner.Deployment, error) {
 	rows, err := s.q.ProjectDeployments(ctx, sqlc.ProjectDeploymentsParams{ProjectID: projectID, UserID: userID, PageSize: int32(limit), PageStart: int32(offset)})
@@ -129,12 +136,12 @@ func (s *Store) SetDeploymentDatabase(ctx context.Context, id, sandbox string, s
 }
 
 // EndProject turns a project into history: its deployments are DESTROYED, its
-// databases, variables and routes forgotten. Bundles go by DeleteProjectBundles.
+// databases, variables, routes and what its apps printed forgotten. Bundles go by DeleteProjectBundles.
 func (s *Store) EndProject(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(s *Store) error {
 		for what, delete := range map[string]func(context.Context, string) error{
 			"routes": s.q.DeleteProjectRoutes, "variables": s.q.DeleteProjectVariables, "databases": s.q.DeleteProjectDatabases,
-			"deployments": s.q.DestroyProjectDeployments, "project": s.q.MarkProjectDestroyed,
+			"deployments": s.q.DestroyProjectDeployments, "runtime log": s.q.DeleteRuntimeLog, "project": s.q.MarkProjectDestroyed,
 		} {
 			if err := delete(ctx, id); err != nil {
 				return fmt.Errorf("ending the project's %s: %w", what, translate(err, "project"))

@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/views"
@@ -17,7 +16,7 @@ func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.
 	query := r.URL.Query()
 	page := views.ProjectsPage{
 		Frame: s.frame("Projects", views.SectionProjects, user), UploadLimit: s.UploadLimit,
-		Search: searched(query.Get("q")), Page: int(min(max(number(query.Get("page")), 1), farthestPage)),
+		Search: searched(query), Page: int(min(max(number(query.Get("page")), 1), farthestPage)),
 	}
 	summaries, total, err := s.Store.ProjectSummaries(r.Context(), user.ID, page.Search, views.CardsPerPage, (page.Page-1)*views.CardsPerPage)
 	if err != nil {
@@ -37,9 +36,4 @@ func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.
 		return s.render(w, r, http.StatusOK, views.ProjectCards(page))
 	}
 	return s.render(w, r, http.StatusOK, views.Projects(page))
-}
-
-// searched is what a search is for: text that the database can compare with.
-func searched(text string) string {
-	return strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", ""))
 }

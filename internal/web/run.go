@@ -9,6 +9,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/views"
 )
 
@@ -17,6 +18,14 @@ func (s *site) run(w http.ResponseWriter, r *http.Request, user coderunner.User)
 	page, err := s.runPage(r.Context(), user, chi.URLParam(r, "run"))
 	if err != nil {
 		return err
+	}
+	if text := searched(r.URL.Query()); text != "" {
+		found, err := s.Store.SearchRunLog(r.Context(), page.Run.ID, store.LogSearch{Text: text, Before: number(r.URL.Query().Get("before")), Limit: views.FoundLimit})
+		if err != nil {
+			return err
+		}
+		page.Found = views.RunFound(page.Run, page.Steps, text, found.Lines, found.Looked, found.Cut)
+		return s.render(w, r, http.StatusOK, views.Run(page))
 	}
 	// The run was read before its lines: an ended one writes none.
 	if page.Lines, err = s.Store.LogBefore(r.Context(), page.Run.ID, math.MaxInt64, views.LogFirst); err != nil {

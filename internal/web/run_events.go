@@ -179,9 +179,18 @@ func (s *site) openStream(w http.ResponseWriter) *stream {
 
 // event sends one event; name and id may be "".
 func (s *stream) event(ctx context.Context, name, id string, data templ.Component) error {
+	event, err := eventOf(ctx, name, id, data)
+	if err != nil {
+		return err
+	}
+	return s.write(event)
+}
+
+// eventOf is one event as it is sent.
+func eventOf(ctx context.Context, name, id string, data templ.Component) ([]byte, error) {
 	var body, event bytes.Buffer
 	if err := data.Render(ctx, &body); err != nil {
-		return err
+		return nil, err
 	}
 	if name != "" {
 		event.WriteString("event: " + name + "\n")
@@ -195,7 +204,7 @@ func (s *stream) event(ctx context.Context, name, id string, data templ.Componen
 		event.WriteByte('\n')
 	}
 	event.WriteByte('\n')
-	return s.write(event.Bytes())
+	return event.Bytes(), nil
 }
 
 // comment is ignored by whoever reads it; it keeps the connection from looking dead.

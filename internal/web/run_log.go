@@ -2,7 +2,6 @@ package web
 
 import (
 	"bufio"
-	"fmt"
 	"net/http"
 	"regexp"
 	"time"
@@ -26,7 +25,7 @@ func (s *site) runLog(w http.ResponseWriter, r *http.Request, user coderunner.Us
 		if slice.Lines, err = s.Store.LogBefore(r.Context(), page.Run.ID, number(query.Get("before")), views.LogWindow); err != nil {
 			return err
 		}
-		return s.render(w, r, http.StatusOK, views.LogEarlier(slice))
+		return s.render(w, r, http.StatusOK, views.LogPiece(slice.Panel()))
 	}
 	if page.Lines, err = s.Store.LogAfter(r.Context(), page.Run.ID, number(query.Get("after")), views.LogWindow); err != nil {
 		return err
@@ -37,49 +36,15 @@ func (s *site) runLog(w http.ResponseWriter, r *http.Request, user coderunner.Us
 	return s.render(w, r, http.StatusOK, views.RunUpdate(page))
 }
 
-// textLines is how many lines are read at once for the download.
-const textLines = 2000
-
-// runLogText is the whole log, as far as it goes now, as text without colours.
-func (s *site) runLogText(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
-	run, err := s.Store.Run(r.Context(), user.ID, chi.URLParam(r, "run"))
-	if err != nil {
-		return err
-	}
-	lines, err := s.Store.LogAfter(r.Context(), run.ID, 0, textLines)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s-%s.txt"`, run.Playbook, run.ID[:8]))
-	control := http.NewResponseController(w)
-	out := bufio.NewWriterSize(w, 64<<10)
-	for len(lines) > 0 && err == nil {
-		_ = control.SetWriteDeadline(time.Now().Add(s.WriteTimeout)) // a connection that has no deadlines waits
-		for _, line := range lines {
-			writeText(out, line)
-		}
-		if err = out.Flush(); err == nil {
-			lines, err = s.Store.LogAfter(r.Context(), run.ID, lines[len(lines)-1].Seq, textLines)
-		}
-	}
-	if err != nil {
-		s.logger(r).Warn("a log was not sent to its end", "err", err)
-		panic(http.ErrAbortHandler) // so that the file does not look complete
-	}
-	_ = control.SetWriteDeadline(time.Time{}) // for the connection's next request
-	return nil
-}
-
 // colours are what a log line may carry beside text; the second part is what no line has.
 var colours = regexp.MustCompile(`\x1b\[[0-9;:]*m|[\x00-\x08\x0b-\x1f\x7f]`)
 
-// writeText writes when, in which step, and what.
-func writeText(out *bufio.Writer, line coderunner.LogLine) {
-	_, _ = out.WriteString(line.At.UTC().Format("2006-01-02T15:04:05.000Z "))
-	if line.Step != "" {
-		_, _ = out.WriteString("[" + line.Step + "] ")
+// writeText writes when, in which step or of which deployment, and what.
+func writeText(out *bufio.Writer, at time.Time, from, text string) {
+	_, _ = out.WriteString(at.UTC().Format("2006-01-02T15:04:05.000Z "))
+	if from != "" {
+		_, _ = out.WriteString("[" + from + "] ")
 	}
-	_, _ = out.WriteString(colours.ReplaceAllString(line.Text, ""))
+	_, _ = out.WriteString(colours.ReplaceAllString(text, ""))
 	_ = out.WriteByte('\n') // the error stays with the writer until it is flushed
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/PuerkitoBio/goquery"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/web"
 	"github.com/coderunner/coderunner/views"
 )
@@ -120,7 +121,7 @@ func TestStreamShowsEachLineOnceAcrossReconnects(t *testing.T) {
 	w.say(lease, 1, texts(1, views.LogFirst)...)
 	page := w.ada.get("/runs/" + run.ID).want(http.StatusOK)
 	seen := lineNumbers(t, page.body)
-	connect, _ := page.page().Find("#run-live").Attr("hx-sse:connect")
+	connect, _ := page.page().Find("#log-live").Attr("hx-sse:connect")
 	if connect != "/runs/"+run.ID+"/events?after=500" {
 		t.Fatalf("the page connects to %q", connect)
 	}
@@ -234,7 +235,10 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 }
 
 // stoppedHub is a hub of a server that is about to stop.
-type stoppedHub struct{ closed chan struct{} }
+type stoppedHub struct {
+	*runlog.Hub
+	closed chan struct{}
+}
 
 func (h *stoppedHub) Subscribe(string) (<-chan struct{}, func()) {
 	return make(chan struct{}), func() {}
@@ -273,7 +277,7 @@ func TestRunPageShowsHowItEnded(t *testing.T) {
 	w.ada.get("/runs/"+run.ID).want(http.StatusOK).wantText(".run-bar", "Cancel").wantText("#log", "boom")
 	w.finish(lease, coderunner.RunFailed, &coderunner.Failure{ID: "start.exited", Blame: coderunner.Theirs, Title: "The app ended.", Detail: "It printed an error.", Next: "Look at line 1.", Lines: []string{"boom"}})
 	a := w.ada.get("/runs/"+run.ID).want(http.StatusOK).wantText(".outcome-bad", "The app ended.").wantText(".outcome-bad", "Look at line 1.").wantText(".evidence", "boom")
-	if a.page().Find("#run-live").Length() != 0 || a.page().Find("form[action$='/cancel']").Length() != 0 {
+	if a.page().Find("#log-live").Length() != 0 || a.page().Find("form[action$='/cancel']").Length() != 0 {
 		t.Error("an ended run can be followed or cancelled")
 	}
 	w.ada.post("/runs/"+run.ID+"/cancel", nil).wantRedirect("/runs/" + run.ID)

@@ -23,6 +23,7 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/playbook"
 	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/static"
 	"github.com/coderunner/coderunner/views"
@@ -58,9 +59,10 @@ type Engine interface {
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
 
-// Hub wakes those who watch a run; see runlog.Hub.
+// Hub wakes those who watch a run or a runtime log; see runlog.Hub.
 type Hub interface {
 	Subscribe(runID string) (<-chan struct{}, func())
+	ReadRuntime(projectID string) *runlog.RuntimeReader
 	Closed() <-chan struct{}
 }
 
@@ -153,6 +155,11 @@ func (s *site) routes(r chi.Router) {
 	r.Post("/samples/{sample}", s.private(s.startSample))
 	r.Route("/projects/{project}", func(r chi.Router) {
 		r.Get("/", s.private(s.project))
+		r.Get("/logs", s.private(s.logs))
+		r.Get("/logs/lines", s.private(s.logLines))
+		r.Get("/logs/events", s.private(s.logEvents))
+		r.Get("/logs.txt", s.private(s.logsText))
+		r.Get("/logs.ndjson", s.private(s.logsJSON))
 		r.Get("/{tab:overview|deployments|settings}", s.private(s.project))
 		r.Get("/variables", s.private(s.variables))
 		r.Post("/variables", s.private(s.saveVariables))
@@ -172,6 +179,7 @@ func (s *site) routes(r chi.Router) {
 		r.Get("/events", s.private(s.runEvents))
 		r.Get("/log", s.private(s.runLog))
 		r.Get("/log.txt", s.private(s.runLogText))
+		r.Get("/log.ndjson", s.private(s.runLogJSON))
 		r.Post("/cancel", s.private(s.cancel))
 	})
 }

@@ -1,4 +1,4 @@
-// What arrives about a run while it goes on. The stream is htmx's: "lines" events
+// What arrives about a log while it grows. The stream is htmx's: "lines" events
 // bring lines, unnamed ones are swapped by htmx itself, "end" is the last. Where the stream
 // does not get through, and while the tab is in the background and htmx has let go of
 // it, the same is asked for every few seconds.
@@ -22,6 +22,7 @@ export class Live {
   #timer = 0;
   #progress = "";
   #known = 0; // the newest line that was handed on
+  #sparse = false; // numbers may be left out: there is nothing to ask for
   #order = Promise.resolve(); // what arrives is handed on one after the other
 
   constructor(element, on) {
@@ -44,7 +45,8 @@ export class Live {
   #deliver(html) {
     this.#order = this.#order.then(async () => {
       const [first, last] = range(html);
-      if (first > this.#known + 1) await this.#fill(first).catch(() => {}); // the next gap tries again
+      if (first > this.#known + 1 && !this.#sparse) await this.#fill(first).catch(() => {}); // the next gap tries again
+      this.#sparse = "gaps" in this.element.dataset;
       this.#known = Math.max(this.#known, last);
       this.on.lines(html);
     });
@@ -52,7 +54,7 @@ export class Live {
 
   async #fill(until) {
     while (this.#known + 1 < until) {
-      const answer = await fetch(`${this.element.dataset.poll}?after=${this.#known}`, {
+      const answer = await fetch(this.element.dataset.poll + this.#known, {
         headers: { Accept: "text/html", "HX-Request": "true" },
         credentials: "same-origin",
       });
@@ -93,7 +95,7 @@ export class Live {
   async #ask() {
     let more = false, news = false;
     try {
-      const answer = await fetch(`${this.element.dataset.poll}?after=${this.on.last()}`, {
+      const answer = await fetch(this.element.dataset.poll + this.on.last(), {
         headers: { Accept: "text/html", "HX-Request": "true" },
         credentials: "same-origin",
       });

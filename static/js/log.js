@@ -1,5 +1,6 @@
-// The run's page: lines that arrive live, following the newest, folding, wrapping,
-// searching and copying. htmx keeps the stream and swaps what stands beside the log.
+// A log, of a run or of what apps print: lines that arrive live, following the newest,
+// folding, wrapping, searching and copying. htmx keeps the stream and swaps what
+// stands beside the log.
 import { Batches } from "./lines.js";
 import { Live } from "./live.js";
 import { LogLines } from "./loglines.js";
@@ -10,6 +11,12 @@ import { View } from "./view.js";
 
 const root = document.querySelector("[data-log]");
 if (root) start(root);
+
+// What is chosen is shown at once, but for the times of a range that are still to come.
+const choice = document.querySelector("[data-log-choice]");
+choice?.addEventListener("change", (event) => {
+  if (event.target.matches("select") && event.target.value !== "custom") choice.requestSubmit();
+});
 
 function start(root) {
   const part = (name) => root.querySelector(`[${name}]`);
@@ -46,7 +53,7 @@ function start(root) {
 
   function finish() {
     root.dataset.ended = "";
-    end.textContent = lines.empty ? "The run printed nothing." : "End of the log";
+    end.textContent = lines.empty ? root.dataset.empty : "End of the log";
   }
 
   function offerEarlier() {
@@ -56,14 +63,14 @@ function start(root) {
     button.id = "log-earlier";
     button.className = "log-earlier";
     button.textContent = "Load earlier lines";
-    button.setAttribute("hx-get", `/runs/${root.dataset.run}/log?before=${lines.extent.first}`);
+    button.setAttribute("hx-get", root.dataset.earlier + lines.extent.first);
     button.setAttribute("hx-target", "#log-earlier");
     button.setAttribute("hx-swap", "outerHTML");
     lines.element.prepend(button);
     globalThis.htmx?.process(button);
   }
 
-  const element = document.getElementById("run-live");
+  const element = document.getElementById("log-live");
   if (element) {
     new Live(element, {
       last: () => lines.extent.last,
@@ -146,18 +153,20 @@ function start(root) {
     if (head) view.fold(head, head.getAttribute("aria-expanded") === "true");
   });
 
-  // Wrapping is kept for the next log.
-  const wrap = part("data-log-wrap");
-  function setWrap(on) {
-    view.holding(() => root.classList.toggle("log-wrap", on));
-    wrap.setAttribute("aria-pressed", String(on));
+  // Wrapping and times are kept for the next log.
+  for (const name of ["log-wrap", "log-times"]) {
+    const button = part(`data-${name}`);
+    const set = (on) => {
+      view.holding(() => root.classList.toggle(name, on));
+      button.setAttribute("aria-pressed", String(on));
+    };
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      set(on);
+      remember(name, on ? "1" : "");
+    });
+    if (remembered(name)) set(true);
   }
-  wrap.addEventListener("click", () => {
-    const on = wrap.getAttribute("aria-pressed") !== "true";
-    setWrap(on);
-    remember("log-wrap", on ? "1" : "");
-  });
-  if (remembered("log-wrap")) setWrap(true);
 
   part("data-log-copy").addEventListener("click", () => {
     batches.flush();

@@ -27,7 +27,7 @@ test("lines that came before the script did are asked for, in order", async () =
     return { ok: true, text: async () => lines(2, 3) };
   };
   const element = new EventTarget();
-  element.dataset = { poll: "/runs/r/log" };
+  element.dataset = { poll: "/runs/r/log?after=" };
   const shown = [];
   const done = new Promise((resolve) => {
     new Live(element, { last: () => 1, lines: (html) => shown.push(range(html)), lost: () => {}, ended: resolve });
@@ -39,4 +39,27 @@ test("lines that came before the script did are asked for, in order", async () =
   await done;
   assert.deepEqual(asked, ["/runs/r/log?after=1"]);
   assert.deepEqual(shown, [[2, 3], [4, 8]]);
+});
+
+test("a filter leaves numbers out, which are asked for once only", async () => {
+  const asked = [];
+  globalThis.fetch = async (address) => {
+    asked.push(address);
+    return { ok: true, text: async () => "" };
+  };
+  const element = new EventTarget();
+  element.dataset = { poll: "/projects/p/logs/lines?stream=stderr&after=", gaps: "" };
+  const shown = [];
+  const done = new Promise((resolve) => {
+    new Live(element, { last: () => 3, lines: (html) => shown.push(range(html)), lost: () => {}, ended: resolve });
+  });
+  for (const seq of [9, 20, 40]) {
+    const event = new Event("lines");
+    event.detail = { data: lines(seq, seq) };
+    element.dispatchEvent(event);
+  }
+  element.dispatchEvent(new Event("end"));
+  await done;
+  assert.deepEqual(asked, ["/projects/p/logs/lines?stream=stderr&after=3"]);
+  assert.deepEqual(shown, [[9, 9], [20, 20], [40, 40]]);
 });

@@ -20,7 +20,7 @@ func (p *Provider) Output(ctx context.Context, name, process string, from int64,
 	if _, err := p.Process(ctx, name, process); err != nil {
 		return err
 	}
-	r := &outputReader{dir: p.outputDir(name, process), at: from, yield: yield}
+	r := &outputReader{dir: p.outputDir(name, process), at: from, from: from, yield: yield}
 	defer r.close()
 	if !follow {
 		return r.drain(ctx)
@@ -86,6 +86,7 @@ func awaitNews(ctx context.Context, watch *fsnotify.Watcher, ended <-chan struct
 type outputReader struct {
 	dir   string
 	at    int64
+	from  int64 // at, but for records that are not delivered
 	file  *os.File
 	start int64
 	buf   []byte
@@ -130,10 +131,9 @@ func (r *outputReader) drain(ctx context.Context) error {
 		if !more {
 			r.file.Close()
 			r.file = nil
-			r.at = max(r.at, r.start+1)
 			for _, s := range starts {
 				if s > r.start {
-					r.at = max(r.at, s)
+					r.skipTo(s)
 					break
 				}
 			}
@@ -158,10 +158,18 @@ func (r *outputReader) find() error {
 		if err != nil {
 			return err
 		}
-		r.file, r.start, r.at = f, starts[i], max(r.at, starts[i])
+		r.file, r.start = f, starts[i]
+		r.skipTo(starts[i])
 		return nil
 	}
 	return nil
+}
+
+// skipTo goes on at an offset, if it is not there or further already.
+func (r *outputReader) skipTo(offset int64) {
+	if offset > r.at {
+		r.at, r.from = offset, offset
+	}
 }
 
 // next delivers one record; false when there is no whole one yet.
@@ -194,7 +202,9 @@ func (r *outputReader) next() (bool, error) {
 		stream = "stderr"
 	}
 	at := time.Unix(0, int64(binary.BigEndian.Uint64(header[1:])))
-	return true, r.yield(sandbox.OutputChunk{Stream: stream, At: at, Data: data, Next: r.at})
+	from := r.from
+	r.from = r.at
+	return true, r.yield(sandbox.OutputChunk{Stream: stream, At: at, Data: data, From: from, Next: r.at})
 }
 
 // gone is the answer when the directory was removed with its sandbox.

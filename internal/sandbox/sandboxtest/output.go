@@ -114,6 +114,9 @@ func testOutputIsKept(t *testing.T, s *suite) {
 			t.Errorf("the offset %d follows %d", c.Next, offsets[len(offsets)-1])
 		}
 		at = c.At
+		if len(offsets) > 0 && c.From != offsets[len(offsets)-1] || len(offsets) == 0 && c.From != 0 {
+			t.Errorf("the chunk up to %d is from %d on", c.Next, c.From)
+		}
 		offsets = append(offsets, c.Next)
 		return nil
 	}); err != nil {
@@ -148,7 +151,9 @@ func testOutputRotates(t *testing.T, s *suite) {
 	var kept bytes.Buffer
 	if err := b.provider.Output(within(t), b.name, "app", 0, true, func(c sandbox.OutputChunk) error {
 		if first == 0 {
-			first = c.Next
+			first = c.From
+		} else if c.From != next {
+			t.Errorf("a chunk is from %d on, the one before it up to %d", c.From, next)
 		}
 		next, size = c.Next, size+int64(len(c.Data))
 		kept.Write(c.Data)

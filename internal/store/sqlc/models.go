@@ -273,6 +273,38 @@ type RunLogLine struct {
 	Text   string
 }
 
+type RuntimeLog struct {
+	ProjectID string
+	FirstSeq  int64
+	LastSeq   int64
+	Bytes     int64
+}
+
+type RuntimeLogCollector struct {
+	Owner     string
+	ExpiresAt time.Time
+}
+
+type RuntimeLogCursor struct {
+	SandboxID    string
+	ProjectID    string
+	DeploymentID string
+	Owner        string
+	Epoch        int64
+	Version      int64
+	State        json.RawMessage
+}
+
+type RuntimeLogLine struct {
+	ProjectID    string
+	Seq          int64
+	At           time.Time
+	Stream       string
+	DeploymentID string
+	SandboxID    string
+	Text         string
+}
+
 type Sandbox struct {
 	ID           string
 	Provider     string

@@ -1,0 +1,423 @@
+package runlog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/store"
+)
+
+const (
+	settleTime = 500 * time.Millisecond // of silence, before it is said what was dropped
+	flushTime  = 2 * time.Second        // for the last lines, before the end of an app is told
+	retryTime  = time.Second            // after a failure
+)
+
+var (
+	errNotOurs  = errors.New("another node collects this sandbox's output")
+	errStopping = coderunner.Errorf(coderunner.Unavailable, "The server is stopping; what the app printed is collected when it is back.")
+)
+
+// tap follows the output of one sandbox's app.
+type tap struct {
+	*Collector
+	id     string
+	cancel context.CancelFunc // ends it; nil if it never began
+	ended  chan struct{}      // closed at its end
+	once   sync.Once
+	news   chan struct{} // it is worth looking again
+
+	mu     sync.Mutex
+	drains []chan error       // who waits until all is stored
+	round  context.CancelFunc // ends the present reading, nil without
+
+	// The reading, while there is one.
+	reading sync.Mutex
+	redact  *Redactor
+	in      *intake
+	queue   *queue[entry]
+	cursor  store.RuntimeCursor
+	number  int       // the deployment's
+	pending time.Time // the start of a process that has not been told yet
+	told    time.Time // the start of the process whose end was told to Ended
+	settle  *time.Timer
+}
+
+func newTap(c *Collector, id string) *tap {
+	return &tap{Collector: c, id: id, ended: make(chan struct{}), news: make(chan struct{}, 1)}
+}
+
+// end makes the tap end, if it does not already.
+func (t *tap) end() {
+	if t.cancel != nil {
+		t.cancel()
+		return
+	}
+	t.once.Do(func() { close(t.ended) })
+}
+
+// poke makes the tap look at the process again; interrupting, also while it reads.
+func (t *tap) poke(interrupting bool) {
+	select {
+	case t.news <- struct{}{}:
+	default:
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if interrupting && t.round != nil {
+		t.round()
+	}
+}
+
+// wanted reports whether somebody waits for all of the output.
+func (t *tap) wanted() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.drains) > 0
+}
+
+func (t *tap) drain(ctx context.Context) error {
+	done := make(chan error, 1)
+	t.mu.Lock()
+	t.drains = append(t.drains, done)
+	t.mu.Unlock()
+	t.poke(true)
+	select {
+	case err := <-done:
+		return err
+	case <-t.ended:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// drained answers those who asked before n drains were pending.
+func (t *tap) drained(n int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, done := range t.drains[:n] {
+		done <- err
+	}
+	t.drains = t.drains[n:]
+}
+
+func (t *tap) pendingDrains() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.drains)
+}
+
+// run follows until ctx ends, beginning again after failures.
+func (t *tap) run(ctx context.Context) {
+	defer t.once.Do(func() { close(t.ended) })
+	said := "" // the last failure, which is logged once
+	for {
+		err := t.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		var again <-chan time.Time
+		switch kind := coderunner.KindOf(err); {
+		case errors.Is(err, errNotOurs) || errors.Is(err, store.ErrLeaseLost): // who drains takes it away
+		case kind == coderunner.NotFound:
+			t.drained(t.pendingDrains(), nil)
+		case kind == coderunner.Unavailable:
+			t.drained(t.pendingDrains(), err)
+			again = time.After(retryTime)
+		default:
+			if said != err.Error() {
+				said = err.Error()
+				t.log.Warn("the output of an app cannot be collected; trying again", "sandbox", t.id, "err", err)
+			}
+			t.drained(t.pendingDrains(), nil)
+			again = time.After(retryTime)
+		}
+		if t.wanted() {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+		case <-t.news:
+		}
+	}
+}
+
+// follow claims the sandbox's output and reads it, for as many processes as there
+// are, until something fails.
+func (t *tap) follow(ctx context.Context) error {
+	if _, err := t.provider.Process(ctx, t.id, AppProcess); err != nil {
+		return err
+	}
+	if err := t.claim(ctx); err != nil {
+		return err
+	}
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	if err := t.open(ctx, lost); err != nil {
+		return err
+	}
+	defer t.close(ctx)
+	for {
+		asked := t.pendingDrains()
+		status, err := t.read(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		t.drained(asked, nil)
+		if status.Running {
+			continue
+		}
+		if t.cfg.Ended != nil && !t.told.Equal(status.StartedAt) {
+			t.told = status.StartedAt
+			t.cfg.Ended(t.id)
+		}
+		for !t.wanted() {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-t.news:
+			}
+			now, err := t.provider.Process(ctx, t.id, AppProcess)
+			if err != nil {
+				return err
+			}
+			if now.Running || !now.StartedAt.Equal(status.StartedAt) {
+				break
+			}
+		}
+	}
+}
+
+// claim takes the right to read. A node that has to drain takes it away from others.
+func (t *tap) claim(ctx context.Context) error {
+	force := t.wanted()
+	cursor, ours, err := t.store.ClaimRuntimeCursor(ctx, t.id, t.cfg.Owner, force)
+	switch {
+	case err != nil:
+		return err
+	case !ours && force:
+		return coderunner.Errorf(coderunner.NotFound, "There is no sandbox %q.", t.id)
+	case !ours:
+		return errNotOurs
+	}
+	deployment, err := t.store.DeploymentByID(ctx, cursor.DeploymentID)
+	t.cursor, t.number = cursor, deployment.Number
+	return err
+}
+
+// open makes what turns output into lines and stores them. lost is called when they
+// cannot be stored any more.
+func (t *tap) open(ctx context.Context, lost context.CancelCauseFunc) error {
+	var from progress
+	if err := json.Unmarshal(t.cursor.State, &from); err != nil {
+		return fmt.Errorf("how far the output was read: %w", err)
+	}
+	t.redact = NewRedactor()
+	if err := t.hide(ctx); err != nil {
+		return err
+	}
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	t.queue = &queue[entry]{limit: tapBytes, most: tapLines, size: func(e entry) int { return len(e.line.Text) + 400 }, try: t.save, onLost: func(err error) { lost(err) }}
+	t.queue.start(ctx)
+	t.in = newIntake(from, t.cfg.Throttle, t.redact, t.queue.add)
+	t.settle = time.AfterFunc(time.Hour, t.settled)
+	return nil
+}
+
+// hide keeps the deployment's secrets, as they are now, out of the log. Those that it
+// had before stay hidden.
+func (t *tap) hide(ctx context.Context) error {
+	secrets, err := t.cfg.Secrets(ctx, t.cursor.ProjectID, t.cursor.DeploymentID)
+	t.redact.Add(secrets...)
+	return err
+}
+
+// close stores what is left, if it can be done at once. What cannot is read again.
+func (t *tap) close(ctx context.Context) {
+	t.settle.Stop()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	_ = t.queue.close(last)
+}
+
+// read reads until the process has ended, or somebody wants to know how far it is,
+// and stores all that is there by then.
+func (t *tap) read(ctx context.Context) (sandbox.ProcessStatus, error) {
+	status, err := t.provider.Process(ctx, t.id, AppProcess)
+	if err != nil {
+		return status, err
+	}
+	if t.begun(status) {
+		if err := t.hide(ctx); err != nil {
+			return status, err
+		}
+	}
+	round, stop := context.WithCancel(ctx)
+	defer stop()
+	t.mu.Lock()
+	t.round = stop
+	interrupted := len(t.drains) > 0
+	t.mu.Unlock()
+	err = nil
+	if !interrupted {
+		err = t.provider.Output(round, t.id, AppProcess, t.offset(), true, t.take)
+	}
+	t.mu.Lock()
+	t.round = nil
+	t.mu.Unlock()
+	if interrupted || round.Err() != nil && ctx.Err() == nil {
+		err = t.provider.Output(ctx, t.id, AppProcess, t.offset(), false, t.take)
+	}
+	if err != nil {
+		return status, err
+	}
+	if status, err = t.provider.Process(ctx, t.id, AppProcess); err != nil {
+		return status, err
+	}
+	if !status.Running {
+		// It may have printed its last words after the reading.
+		if err := t.provider.Output(ctx, t.id, AppProcess, t.offset(), false, t.take); err != nil {
+			return status, err
+		}
+		if err := t.finished(status); err != nil {
+			return status, err
+		}
+	}
+	return status, t.queue.flush(ctx)
+}
+
+func (t *tap) offset() int64 {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	return t.in.next
+}
+
+// begun notes the start of a process, to be told before what it prints, and reports
+// whether that is new.
+func (t *tap) begun(status sandbox.ProcessStatus) bool {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	t.pending = time.Time{}
+	if t.in.state.Started.Equal(status.StartedAt) {
+		return false
+	}
+	t.pending = status.StartedAt
+	t.settle.Reset(settleTime)
+	return true
+}
+
+func (t *tap) take(c sandbox.OutputChunk) error {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	if !t.pending.IsZero() && !c.At.Before(t.pending) {
+		if err := t.tellStart(); err != nil {
+			return err
+		}
+	}
+	t.settle.Reset(settleTime)
+	return t.in.take(c)
+}
+
+// settled says, after a silence, what has not been said yet.
+func (t *tap) settled() {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	if t.tellStart() == nil {
+		_ = t.in.settle() // the queue has told already why it takes nothing
+	}
+}
+
+func (t *tap) tellStart() error {
+	if t.pending.IsZero() {
+		return nil
+	}
+	first := t.in.state.Started.IsZero()
+	at := t.pending
+	t.in.state.Started, t.pending = at, time.Time{}
+	if first {
+		return t.in.say(at, "Deployment #%d started.", t.number)
+	}
+	return t.in.say(at, "The app was started again.")
+}
+
+// finished tells the end of a process, once.
+func (t *tap) finished(status sandbox.ProcessStatus) error {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	if err := t.tellStart(); err != nil {
+		return err
+	}
+	if err := t.in.finish(); err != nil {
+		return err
+	}
+	if t.in.state.Ended.Equal(status.StartedAt) {
+		return nil
+	}
+	t.in.state.Ended = status.StartedAt
+	at := status.EndedAt
+	if at.IsZero() { // nobody saw it
+		at = time.Now()
+	}
+	return t.in.say(at, "%s", endOf(status.Exit))
+}
+
+// endOf says how a process ended.
+func endOf(e sandbox.Exit) string {
+	switch {
+	case e.OOMKilled:
+		return "The app was ended: it used more memory than its sandbox has."
+	case e.Signal != 0:
+		return fmt.Sprintf("The app was ended by %s.", unix.SignalName(unix.Signal(e.Signal)))
+	}
+	return fmt.Sprintf("The app ended with exit code %d.", e.Code)
+}
+
+// save stores a batch, unless an earlier try has.
+func (t *tap) save(ctx context.Context, _ int64, batch []entry, unsure bool) error {
+	select {
+	case t.writes <- struct{}{}:
+		defer func() { <-t.writes }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if unsure {
+		now, err := t.store.RuntimeCursor(ctx, t.id)
+		if err != nil {
+			return err
+		}
+		if now.Epoch == t.cursor.Epoch && now.Version == t.cursor.Version+1 {
+			t.cursor.Version++
+			return nil
+		}
+	}
+	state, err := json.Marshal(batch[len(batch)-1].after)
+	if err != nil {
+		return err
+	}
+	lines := make([]coderunner.RuntimeLine, 0, len(batch))
+	for _, e := range batch {
+		if e.line.Stream != "" {
+			lines = append(lines, e.line)
+		}
+	}
+	if err := t.store.AppendRuntimeLog(ctx, t.cursor, state, lines); err != nil {
+		return err
+	}
+	t.cursor.Version++
+	return nil
+}
