@@ -123,16 +123,7 @@ func (st *step) become(ctx context.Context, status coderunner.DeploymentStatus) 
 	if st.deployment.ReleasedAt != nil { // a restart or a start of a version that has served
 		return nil
 	}
-	return st.guarded(ctx, func(s *store.Store) error {
-		d, err := s.DeploymentByID(ctx, st.deployment.ID)
-		if err != nil {
-			return err
-		}
-		if d.Status == status || !d.Status.CanBecome(status) {
-			return nil
-		}
-		return s.SetDeploymentStatus(ctx, d.ID, status)
-	})
+	return st.guarded(ctx, func(s *store.Store) error { return s.AdvanceDeployment(ctx, st.deployment.ID, status) })
 }
 
 // Names of what a run makes derive from what it is for, so that doing it twice makes one thing.

@@ -350,7 +350,11 @@ func createAppSandbox(ctx context.Context, st *step) error {
 		what = "Sandbox with the code"
 	}
 	st.say("%s made in %d ms.", what, time.Since(begin).Milliseconds())
-	return st.guarded(ctx, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) })
+	if err := st.guarded(ctx, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) }); err != nil {
+		return err
+	}
+	st.deployment.Release = release // for the steps that come after
+	return nil
 }
 
 // release says what comes of the steps before.

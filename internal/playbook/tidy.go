@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
 // tidy looks in the background at what a project keeps, after each of its runs.
@@ -37,8 +38,8 @@ func (e *Engine) keepTidy(ctx context.Context) {
 	}
 }
 
-// tidyProject lets go of all releases but the newest KeepReleases, and of uploads
-// and snapshots that nothing refers to any more.
+// tidyProject lets go of all releases but the newest KeepReleases, of snapshots that
+// nothing refers to any more, and of records of those that do not exist.
 func (e *Engine) tidyProject(ctx context.Context, projectID string) error {
 	open, err := e.store.OpenRuns(ctx, projectID)
 	if err != nil || len(open) > 0 {
@@ -60,8 +61,18 @@ func (e *Engine) tidyProject(ctx context.Context, projectID string) error {
 	if err != nil {
 		return err
 	}
+	there, err := e.snapshots.ListSnapshots(ctx, ProjectLabels(projectID))
+	if err != nil {
+		return err
+	}
 	slices.Reverse(snapshots) // the newest first: those before may be what they are made from
 	for _, s := range snapshots {
+		if !slices.ContainsFunc(there, func(t sandbox.Snapshot) bool { return t.Name == s.Name }) { // never made, or gone
+			if err := e.store.ForgetSnapshot(ctx, s.Name); err != nil {
+				return err
+			}
+			continue
+		}
 		if s.Kind != coderunner.ReleaseSnapshot {
 			continue
 		}
@@ -89,11 +100,24 @@ func (e *Engine) dropSnapshot(ctx context.Context, s coderunner.SnapshotRecord) 
 	return true, e.store.ForgetSnapshot(ctx, s.Name)
 }
 
-// tidyAll removes the least recently used dependencies until those that are left
-// fit into SnapshotBytes.
+// tidyAll looks at every project that keeps something, and removes the least recently
+// used dependencies until those that are left fit into SnapshotBytes.
 func (e *Engine) tidyAll(ctx context.Context) error {
 	all, err := e.store.Snapshots(ctx, e.provider.Name())
 	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, s := range all {
+		if seen[s.ProjectID] {
+			continue
+		}
+		seen[s.ProjectID] = true
+		if err := e.tidyProject(ctx, s.ProjectID); err != nil {
+			return err
+		}
+	}
+	if all, err = e.store.Snapshots(ctx, e.provider.Name()); err != nil {
 		return err
 	}
 	var bytes int64
