@@ -25,11 +25,11 @@ type fault struct {
 type faultKind int
 
 const (
-	killed     faultKind = iota // kill -9 of the process that runs the engine
-	cancelled                   // by the user
-	postgres                    // the platform's database is restarted
-	engineDown                  // containerd is killed, and comes back
-	sandboxDown                 // the sandbox that the step is about is killed
+	killed      faultKind = iota // kill -9 of the process that runs the engine
+	cancelled                    // by the user
+	postgres                     // the platform's database is restarted
+	engineDown                   // containerd is killed, and comes back
+	sandboxDown                  // the sandbox that the step is about is killed
 )
 
 var faults = []fault{

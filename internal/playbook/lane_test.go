@@ -222,7 +222,7 @@ func (l *lane) do(ctx context.Context, book string) error {
 	}
 	run, err := r.ask(ctx, l.engine)
 	if err == nil {
-		err = l.settles(ctx, outcome{run: run, before: before, version: version, ends: []coderunner.RunState{coderunner.RunSucceeded}})
+		err = l.settles(ctx, outcome{run: run, before: before, version: version, ends: coderunner.RunSucceeded})
 	}
 	if err != nil {
 		return fmt.Errorf("preparing with a %s: %w", book, err)
@@ -297,6 +297,9 @@ func (l *lane) psql(ctx context.Context, sql string) (string, error) {
 	}
 	var out strings.Builder
 	exit, err := l.provider.Exec(ctx, name, sandbox.Command{Argv: []string{"psql", "-XqAt", "-d", "app", "-c", sql}, Stdout: &out, Stderr: &out})
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		return "", errNoDatabase // it was removed just now
+	}
 	if err == nil && exit.Code == 2 { // its way of saying that it has no connection
 		err = fmt.Errorf("%w: %s", errNoDatabase, strings.TrimSpace(out.String()))
 	} else if err == nil && exit.Code != 0 {

@@ -32,7 +32,7 @@ type matrix struct {
 	engine *Engine             // never started; what it says of its playbooks counts
 
 	mu     sync.Mutex
-	cells  map[string]string // what came of each: "" or an absent one was not tried
+	cells  map[string]string // what came of each that was tried
 	passed int
 	failed int
 }
@@ -159,8 +159,8 @@ func (m *matrix) inject(ctx context.Context, l *lane, c cell) (runID string, too
 		return "", 0, err
 	}
 	first := ""
-	if c.fault.kind == sandboxDown {
-		first = "sleep 2; " // for what is killed while it works
+	if c.killsCommand() {
+		first = "sleep 2; " // it is killed while it works, and here is the time for it
 	}
 	r, version, err := l.request(ctx, c.book, lanePlan(first))
 	if err != nil {
@@ -171,7 +171,8 @@ func (m *matrix) inject(ctx context.Context, l *lane, c cell) (runID string, too
 		return "", 0, err
 	}
 	unbroken := func() error { return nil }
-	if c.fault.kind != sandboxDown && (c.book == RedeployPlaybook || c.book == RollbackPlaybook || c.book == RestartPlaybook) {
+	servingKilled := c.fault.kind == sandboxDown && (c.step == "route" || c.step == "drain")
+	if !servingKilled && (c.book == RedeployPlaybook || c.book == RollbackPlaybook || c.book == RestartPlaybook) {
 		unbroken = l.watch(ctx, o.before.version, version)
 	}
 	defer func() { err = errors.Join(err, unbroken()) }()
@@ -195,16 +196,18 @@ func (m *matrix) inject(ctx context.Context, l *lane, c cell) (runID string, too
 	return o.run.ID, took, errors.Join(settled, err)
 }
 
-// ends says how a run may end after the fault.
-func (m *matrix) ends(c cell) []coderunner.RunState {
+// ends says how the run ends after the fault: all but a cancel are overcome.
+func (m *matrix) ends(c cell) coderunner.RunState {
 	step := m.engine.playbooks[c.book].steps[c.step]
-	switch {
-	case c.fault.kind == sandboxDown: // what was being made is gone; the run may say so
-		return []coderunner.RunState{coderunner.RunSucceeded, coderunner.RunFailed}
-	case c.fault.kind != cancelled, c.book == DestroyPlaybook, step.final, step.always, c.step == "route" && c.fault.done:
-		return []coderunner.RunState{coderunner.RunSucceeded}
+	if c.fault.kind != cancelled || c.book == DestroyPlaybook || step.final || step.always || c.step == "route" && c.fault.done {
+		return coderunner.RunSucceeded
 	}
-	return []coderunner.RunState{coderunner.RunCancelled}
+	return coderunner.RunCancelled
+}
+
+// killsCommand: the sandboxes of these steps are there only while their commands run.
+func (c cell) killsCommand() bool {
+	return c.fault.kind == sandboxDown && (c.step == "install" || c.step == "build")
 }
 
 // killedIn has a process of its own make the request, and kills it in the step. The
@@ -224,20 +227,18 @@ func (l *lane) killedIn(ctx context.Context, c cell, r request) (run coderunner.
 // brokenIn makes the request, and breaks something in the step.
 func (m *matrix) brokenIn(ctx context.Context, l *lane, c cell, r request) (run coderunner.Run, err error) {
 	moment := c.fault.done
-	command := c.fault.kind == sandboxDown && (c.step == "install" || c.step == "build") // its sandbox is there only while it works
 	if action := m.engine.playbooks[c.book].steps[c.step]; c.fault.kind == sandboxDown && (c.book == DestroyPlaybook || action.final || action.always && c.book == StopPlaybook) {
 		moment = false // its work is to take the sandbox away
 	}
-	step := c.step
-	if command {
-		step = ""
+	if c.killsCommand() {
+		moment = true // it does not come to that
 	}
-	reached, release := l.trap.set(step, moment)
+	reached, release := l.trap.set(c.step, moment)
 	defer release()
 	if run, err = r.ask(ctx, l.engine); err != nil {
 		return run, err
 	}
-	if command {
+	if c.killsCommand() {
 		if err := l.saysDuring(ctx, run.ID, c.step); err != nil {
 			return run, err
 		}
@@ -307,10 +308,15 @@ func (m *matrix) table() string {
 		for _, step := range m.steps[book] {
 			fmt.Fprintf(&b, "\n%-9s %-14s", book, step)
 			for _, f := range faults {
-				fmt.Fprintf(&b, " %-13s", m.cells[book+"/"+step+"/"+f.name])
+				came, tried := m.cells[book+"/"+step+"/"+f.name]
+				if !tried {
+					came = "FAILED"
+					m.failed++
+				}
+				fmt.Fprintf(&b, " %-13s", came)
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\n\nok and FAILED: with the seconds until all was well, or given up. -: no sandbox is there to be killed.\n%d passed, %d failed\n", m.passed, m.failed)
+	fmt.Fprintf(&b, "\n\nok and FAILED: with the seconds until all was well, or given up; none: not tried. -: no sandbox is there to be killed.\n%d passed, %d failed\n", m.passed, m.failed)
 	return b.String()
 }

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -112,12 +111,12 @@ func (p *platform) newEngine(ctx context.Context, edge Edge) (*Engine, error) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	var e *Engine
-	collector := runlog.NewCollector(runlog.CollectorConfig{Owner: rand.Text(), Secrets: func(ctx context.Context, projectID, deploymentID string) ([]string, error) {
+	collector := runlog.NewCollector(runlog.CollectorConfig{Owner: p.place.Instance, Secrets: func(ctx context.Context, projectID, deploymentID string) ([]string, error) {
 		return e.Secrets(ctx, projectID, deploymentID)
 	}, Ended: func(string) { e.Nudge() }}, p.store, p.provider, log)
 	e = New(Config{
 		Output: Output{Follow: collector.Nudge, Drain: collector.Drain},
-		Lease:  2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond,
+		Lease:  2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond, Tidy: 2 * time.Second,
 		PublicURL: func(slug string) (string, string) { return slug + ".apps.test", "http://" + slug + ".apps.test" },
 		AppLimits: sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256}, DatabaseLimits: sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128},
 	}, p.store, p.provider, catalogue, p.bundles, keys, projects.Decrypted, p.hub, edge, log)

@@ -38,8 +38,8 @@ func (l *lane) look(ctx context.Context) (s standing, err error) {
 type outcome struct {
 	run     coderunner.Run
 	before  standing
-	version string                // that answers if it succeeds
-	ends    []coderunner.RunState // how it may end
+	version string // that answers if it succeeds
+	ends    coderunner.RunState
 }
 
 // settles waits until everything is true that must be after the run, for as long
@@ -79,8 +79,8 @@ func (l *lane) truth(ctx context.Context, o outcome) error {
 	if !run.State.Ended() {
 		return fmt.Errorf("the run is %s", run.State)
 	}
-	if !slices.Contains(o.ends, run.State) {
-		return fmt.Errorf("the run ended %s: %+v", run.State, run.Failure)
+	if run.State != o.ends {
+		return fmt.Errorf("the run ended %s, %s", run.State, told(run.Failure))
 	}
 	succeeded := run.State == coderunner.RunSucceeded
 	if succeeded && o.version != "" {
@@ -109,6 +109,13 @@ func (l *lane) truth(ctx context.Context, o outcome) error {
 		return fmt.Errorf("the current deployment is %d, %s, of %q; want %q", now.current.Number, now.current.Status, now.version, want.version)
 	}
 	return errors.Join(l.deploymentsTrue(ctx, now), l.sandboxesTrue(ctx, now), l.keptTrue(ctx), l.rowsThere(ctx), l.answers(ctx, want.version))
+}
+
+func told(f *coderunner.Failure) string {
+	if f == nil {
+		return "without a failure"
+	}
+	return fmt.Sprintf("with the failure %q (%s)", f.Title, f.ID)
 }
 
 // stepsEnded: an ended run has no step that is under way.
@@ -174,7 +181,7 @@ func (l *lane) deploymentsTrue(ctx context.Context, now standing) error {
 		case !serves && (d.Status == coderunner.Running || d.PublicURL != "" || d.AppSandboxID != ""):
 			return fmt.Errorf("deployment %d, %s, has the URL %q and the sandbox %q and is not the current one", d.Number, d.Status, d.PublicURL, d.AppSandboxID)
 		case serves && (d.PublicURL == "" || d.AppSandboxID == "" || d.Failure != nil):
-			return fmt.Errorf("deployment %d serves, at %q from %q with the failure %+v", d.Number, d.PublicURL, d.AppSandboxID, d.Failure)
+			return fmt.Errorf("deployment %d serves, at %q from %q, %s", d.Number, d.PublicURL, d.AppSandboxID, told(d.Failure))
 		}
 	}
 	routes, err := l.store.ProjectRoutes(ctx, l.sample.project.ID)
@@ -216,7 +223,8 @@ func (l *lane) sandboxesTrue(ctx context.Context, now standing) error {
 	}
 	for _, r := range records {
 		recorded = append(recorded, r.ID)
-		if r.UnwantedAt != nil || r.Restarts > 0 && l.fault.kind != sandboxDown {
+		// A database that a cancelled deploy was making is begun once more; an app is not started twice for nothing.
+		if r.UnwantedAt != nil || r.Restarts > 0 && r.Purpose == coderunner.ForApp && l.fault.kind != sandboxDown {
 			return fmt.Errorf("the sandbox %s is unwanted since %v and was restarted %d times", r.ID, r.UnwantedAt, r.Restarts)
 		}
 	}
