@@ -14,7 +14,7 @@ CACHE := /var/cache/coderunner
 LINT := $(CACHE)/bin/golangci-lint-$(shell sed -n 's/.*golangci-lint\/v2 v\([0-9.]*\).*/\1/p' tools/lint/go.mod | head -n 1)
 PACKAGES = $(shell go list ./... | grep -v /e2e)
 
-.PHONY: help run down build templates test check e2e demo load bench generate generated vet lint deps-run deps-test clean
+.PHONY: help run down build templates test faults check e2e demo load bench generate generated vet lint deps-run deps-test clean
 
 help: ## list these tasks
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,11 @@ build: ## compile bin/coderunner
 test: deps-test templates ## all tests but the browser's, with the race detector
 	CGO_ENABLED=1 go test -race -timeout 40m $(PACKAGES)
 	node --test static/test/*.test.js
+
+faults: deps-test templates ## every fault in every step of every playbook, as a table
+	@mkdir -p tmp && rm -f tmp/faults.txt
+	@status=0; (cd internal/playbook && FAULTS_REPORT=$(CURDIR)/tmp/faults.txt go test -count=1 -timeout 30m -run '^TestFaults$$') || status=$$?; \
+	echo; cat tmp/faults.txt; exit $$status
 
 # The tests of this machine share one engine, so that templates are built once.
 templates: build

@@ -85,6 +85,9 @@ INSERT INTO routes (host, project_id, deployment_id, sandbox_id, target, state) 
 ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id, sandbox_id = excluded.sandbox_id, target = excluded.target, state = excluded.state
 WHERE routes.project_id = excluded.project_id;
 
+-- name: RetargetRoute :exec
+UPDATE routes SET target = @target WHERE host = @host AND sandbox_id = @sandbox_id;
+
 -- name: Routes :many
 SELECT * FROM routes;
 
@@ -120,6 +123,9 @@ UPDATE sandboxes SET state = $2, observed_at = now() WHERE id = $1;
 
 -- name: DeleteSandbox :exec
 DELETE FROM sandboxes WHERE id = $1;
+
+-- name: SandboxExpected :one
+SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = $1);
 
 -- name: ProjectSandboxes :many
 SELECT * FROM sandboxes WHERE project_id = $1 ORDER BY created_at;

@@ -2,7 +2,8 @@
 INSERT INTO runs (project_id, deployment_id, playbook, options) VALUES (@project_id, sqlc.narg('deployment_id'), @playbook, @options) RETURNING *;
 
 -- name: LockProject :exec
-SELECT id FROM projects WHERE id = $1 FOR UPDATE;
+-- Not against foreign keys that are checked: two that did so before could not both lock it.
+SELECT id FROM projects WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: ReplaceRun :exec
 UPDATE runs SET state = 'CANCELLED', replaced_by = sqlc.narg('replaced_by'), cancel_requested_at = now(), finished_at = now() WHERE id = @id AND state = 'QUEUED';
@@ -15,6 +16,10 @@ SELECT * FROM runs WHERE replaced_by = @id ORDER BY created_at;
 
 -- name: SetRunVariables :exec
 UPDATE runs SET variables = $2 WHERE id = $1;
+
+-- name: SetRunFailure :exec
+-- The first failure of a run is the one that counts.
+UPDATE runs SET failure = coalesce(failure, sqlc.narg('failure')) WHERE id = @id;
 
 -- name: SetRunDeployment :exec
 UPDATE runs SET deployment_id = sqlc.narg('deployment_id') WHERE id = @id;
@@ -61,6 +66,9 @@ UPDATE runs SET lease_expires_at = now() - interval '1 second' WHERE id = @id AN
 
 -- name: GuardRun :one
 SELECT id FROM runs WHERE id = @id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING') FOR SHARE;
+
+-- name: CancelRequested :one
+SELECT (cancel_requested_at IS NOT NULL)::bool FROM runs WHERE id = $1;
 
 -- name: FinishRun :one
 UPDATE runs SET state = @state, failure = sqlc.narg('failure'), finished_at = now(), lease_expires_at = NULL, owner = '', variables = NULL

@@ -112,7 +112,7 @@ func TestRunAndCancel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small())
 	_, started, lease := w.ada.deployed("shop")
-	if err := w.store.StartStep(t.Context(), lease, "install"); err != nil {
+	if _, err := w.store.StartStep(t.Context(), lease, "install", false); err != nil {
 		t.Fatal(err)
 	}
 	var run api.Run
@@ -226,7 +226,7 @@ func TestEventsTellOfStepsAndKeepAlive(t *testing.T) {
 	_, started, lease := w.ada.deployed("shop")
 	s := w.ada.stream("/runs/" + started.Run.ID + "/events")
 	s.until("run")
-	if err := w.store.StartStep(t.Context(), lease, "install"); err != nil {
+	if _, err := w.store.StartStep(t.Context(), lease, "install", false); err != nil {
 		t.Fatal(err)
 	}
 	if e, _ := s.until("run"); !strings.Contains(e.data, `"name":"install","title":"Install dependencies","state":"RUNNING"`) {

@@ -7,6 +7,9 @@ import "time"
 //	PENDING ──> PROVISIONING ──> BUILDING ──> RUNNING ──> STOPPED ──> RUNNING
 //	   └────────────┴────────────────┴──────────┴──> FAILED
 //	any but DESTROYED ──> DESTROYED
+//
+// One without databases goes from PENDING to BUILDING, and one that builds nothing
+// from PROVISIONING to RUNNING. One that never served ends STOPPED when it is cancelled.
 type DeploymentStatus string
 
 const (
@@ -20,8 +23,8 @@ const (
 )
 
 var deploymentTransitions = map[DeploymentStatus][]DeploymentStatus{
-	Pending:      {Provisioning, Failed, Stopped, Destroyed},
-	Provisioning: {Building, Failed, Stopped, Destroyed},
+	Pending:      {Provisioning, Building, Failed, Stopped, Destroyed},
+	Provisioning: {Building, Running, Failed, Stopped, Destroyed},
 	Building:     {Running, Failed, Stopped, Destroyed},
 	Running:      {Stopped, Failed, Destroyed},
 	Stopped:      {Running, Failed, Destroyed},

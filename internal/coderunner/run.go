@@ -2,14 +2,18 @@ package coderunner
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
 // RunState is where one execution of a playbook stands.
 //
 //	QUEUED ──> RUNNING ──> SUCCEEDED | FAILED
-//	   │          └──> CANCELLING ──> CANCELLED
+//	   │          └──> CANCELLING ──> CANCELLED | SUCCEEDED | FAILED
 //	   └──> CANCELLED
+//
+// A run that is asked to cancel succeeds if what it is for has happened already, and
+// fails if a step did before it could be stopped.
 type RunState string
 
 const (
@@ -21,8 +25,19 @@ const (
 	RunCancelled  RunState = "CANCELLED"
 )
 
+var runTransitions = map[RunState][]RunState{
+	RunQueued:     {RunRunning, RunCancelled},
+	RunRunning:    {RunCancelling, RunSucceeded, RunFailed},
+	RunCancelling: {RunCancelled, RunSucceeded, RunFailed},
+}
+
 // String returns the state as it is stored and shown.
 func (s RunState) String() string { return string(s) }
+
+// CanBecome reports whether a run in state s may move to next, or stays where it is.
+func (s RunState) CanBecome(next RunState) bool {
+	return s == next || slices.Contains(runTransitions[s], next)
+}
 
 // Ended reports whether nothing more will happen to the run.
 func (s RunState) Ended() bool {
@@ -66,6 +81,8 @@ type RunOptions struct {
 //
 //	PENDING ──> RUNNING ──> DONE | FAILED (theirs) | ERRORED (ours) | CANCELLED
 //	   └──> SKIPPED (the run ended before its turn)
+//
+// Another try, of whoever, is no change: the step is RUNNING until its end is known.
 type StepState string
 
 const (
@@ -78,8 +95,18 @@ const (
 	StepSkipped   StepState = "SKIPPED"
 )
 
+var stepTransitions = map[StepState][]StepState{
+	StepPending: {StepRunning, StepSkipped},
+	StepRunning: {StepDone, StepFailed, StepErrored, StepCancelled},
+}
+
 // String returns the state as it is stored and shown.
 func (s StepState) String() string { return string(s) }
+
+// CanBecome reports whether a step in state s may move to next, or stays where it is.
+func (s StepState) CanBecome(next StepState) bool {
+	return s == next || slices.Contains(stepTransitions[s], next)
+}
 
 // Step is one idempotent action of a run.
 type Step struct {

@@ -251,18 +251,34 @@ func (x *execution) code() []sandbox.Archive {
 func (st *step) builder(ctx context.Context, name string, spec sandbox.Spec) error {
 	spec.Name, spec.Network, spec.Hostname, spec.Limits = name, projectNetwork(st.project.ID), st.project.Slug, st.e.cfg.AppLimits
 	spec.Labels = map[string]string{labelProject: st.project.ID}
-	return st.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForBuild, RunID: st.run.ID, Appliance: st.deployment.Plan.Runtime.Appliance}, spec)
+	record := coderunner.SandboxRecord{Purpose: coderunner.ForBuild, RunID: st.run.ID, Appliance: st.deployment.Plan.Runtime.Appliance}
+	err := st.create(ctx, record, spec)
+	if coderunner.KindOf(err) != coderunner.Conflict {
+		return err
+	}
+	// An owner that was cut off has made a snapshot of it and not written that down.
+	if err := st.remove(ctx, name); err != nil {
+		return err
+	}
+	return st.create(ctx, record, spec)
 }
 
 // keep turns a builder into a snapshot. What is left of the builder is removed
 // while the run goes on.
 func (st *step) keep(ctx context.Context, name string, record coderunner.SnapshotRecord) error {
-	labels := st.ours()
-	if err := st.e.snapshots.Snapshot(ctx, name, record.Name, labels); err != nil {
+	record.Provider, record.ProjectID = st.e.provider.Name(), st.project.ID
+	kept := func() error {
+		return st.guarded(ctx, func(s *store.Store) error { return s.KeepSnapshot(ctx, record) })
+	}
+	// Recorded before it exists, so that none is ever forgotten; and once more, because
+	// until then it may be taken for one that is gone.
+	if err := kept(); err != nil {
 		return err
 	}
-	record.Provider, record.ProjectID = st.e.provider.Name(), st.project.ID
-	if err := st.guarded(ctx, func(s *store.Store) error { return s.KeepSnapshot(ctx, record) }); err != nil {
+	if err := st.e.snapshots.Snapshot(ctx, name, record.Name, st.ours()); err != nil {
+		return err
+	}
+	if err := kept(); err != nil {
 		return err
 	}
 	st.later(func(ctx context.Context) error { return st.remove(ctx, name) })
@@ -310,11 +326,20 @@ func (st *step) runCommand(ctx context.Context, name, command string, env map[st
 		Stdout: stdout, Stderr: stderr, Timeout: buildTime})
 	stdout.Close()
 	stderr.Close()
+	if err == nil && exit.Code == 0 {
+		return nil
+	}
+	if err == nil || coderunner.KindOf(err) == coderunner.NotFound {
+		outside, lookErr := st.endedWithSandbox(ctx, name, exit)
+		if lookErr != nil {
+			return lookErr
+		}
+		if outside { // another try begins with a sandbox that nothing was done in
+			return errors.Join(sandboxEnded(), st.remove(ctx, name))
+		}
+	}
 	if err != nil {
 		return err
-	}
-	if exit.Code == 0 {
-		return nil
 	}
 	return st.diagnose(ctx, diagnosis.Evidence{Step: st.Name, Command: command, ExitCode: exit.Code, Signal: exit.Signal, OOMKilled: exit.OOMKilled, TimedOut: exit.TimedOut, Timeout: buildTime})
 }

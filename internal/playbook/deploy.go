@@ -79,7 +79,7 @@ func (s *steps) serve(database bool) {
 // serveActions are the steps that serve adds, and those before.
 func serveActions() map[string]action {
 	return map[string]action{
-		"database": {do: provisionDatabases},
+		"database": {do: provisionDatabases, undo: stopStartedDatabases},
 		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox},
 		"start":    {do: startApp},
 		"health":   {do: awaitHealth},
@@ -123,16 +123,7 @@ func (st *step) become(ctx context.Context, status coderunner.DeploymentStatus) 
 	if st.deployment.ReleasedAt != nil { // a restart or a start of a version that has served
 		return nil
 	}
-	return st.e.store.GuardedSoon(ctx, st.lease, func(s *store.Store) error {
-		d, err := s.DeploymentByID(ctx, st.deployment.ID)
-		if err != nil {
-			return err
-		}
-		if d.Status == status || !d.Status.CanBecome(status) {
-			return nil
-		}
-		return s.SetDeploymentStatus(ctx, d.ID, status)
-	})
+	return st.e.store.GuardedSoon(ctx, st.lease, func(s *store.Store) error { return s.AdvanceDeployment(ctx, st.deployment.ID, status) })
 }
 
 // Names of what a run makes derive from what it is for, so that doing it twice makes one thing.

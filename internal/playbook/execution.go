@@ -45,13 +45,15 @@ type execution struct {
 	lease      store.Lease
 	run        coderunner.Run
 	project    coderunner.Project
-	deployment coderunner.Deployment // zero for destroy
-	variables  coderunner.Variables  // those that the run works with, decrypted
-	owned      context.Context       // ends when the right to write about the run does
-	work       context.Context       // ends before, when the run is cancelled
-	background sync.WaitGroup        // of what later began
-	busy       chan struct{}         // closed once the install is under way
-	getBusy    func()                // closes it, once
+	deployment coderunner.Deployment   // zero for destroy
+	variables  coderunner.Variables    // those that the run works with, decrypted
+	owned      context.Context         // ends when the right to write about the run does
+	work       context.Context         // ends before, when the run is cancelled
+	stop       context.CancelCauseFunc // ends work
+	beyond     bool                    // the run's version served when we took it: a cancel comes too late
+	background sync.WaitGroup          // of what later began
+	busy       chan struct{}           // closed once the install is under way
+	getBusy    func()                  // closes it, once
 	steps      []*step
 	log        *runlog.Writer
 	redact     *runlog.Redactor
@@ -136,7 +138,7 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	defer disown(nil)
 	work, stop := context.WithCancelCause(owned)
 	defer stop(nil)
-	x.owned, x.work, x.busy = owned, work, make(chan struct{})
+	x.owned, x.work, x.stop, x.busy = owned, work, stop, make(chan struct{})
 	x.getBusy = sync.OnceFunc(func() { close(x.busy) })
 	defer x.background.Wait()
 	go x.keepLease(owned, disown, stop)
@@ -144,7 +146,12 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if err := x.load(owned, disown); err != nil {
 		return x.abandon(owned, err)
 	}
-	if run.State == coderunner.RunCancelling && !x.released() {
+	released, err := x.released(owned)
+	if err != nil {
+		return x.abandon(owned, err)
+	}
+	x.beyond = released
+	if run.State == coderunner.RunCancelling && !released {
 		stop(errCancelled)
 	}
 	if run.Epoch == 1 {
@@ -153,6 +160,9 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	failure := x.unknownStep()
 	if failure == nil {
 		failure, err = x.decrypt(owned)
+	}
+	if failure == nil && x.run.Failure != nil { // an owner before us was cut off while it undid the run
+		failure = x.run.Failure
 	}
 	if failure == nil && err == nil {
 		failure, err = x.schedule(owned, work)
@@ -166,8 +176,13 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if owned.Err() != nil {
 		return x.abandon(owned, context.Cause(owned))
 	}
+	if released, err = x.released(owned); err != nil {
+		return x.abandon(owned, err)
+	}
 	state := coderunner.RunSucceeded
 	switch {
+	case released: // what could not be removed is left to the reconciler
+		failure = nil
 	case failure != nil:
 		state = coderunner.RunFailed
 	case context.Cause(work) != nil && !x.allDone():
@@ -332,25 +347,19 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 			return x.abandon(owned, fmt.Errorf("undoing: %w", err))
 		}
 	}
-	switch state {
-	case coderunner.RunSucceeded:
-		x.log.Say("", "Done.")
-	case coderunner.RunFailed:
-		x.log.Say("", "Failed: %s %s", failure.Title, failure.Next)
-		x.tellServing(owned)
-	case coderunner.RunCancelled:
-		x.log.Say("", "Cancelled. Nothing of this run is left.")
-		x.tellServing(owned)
-	}
 	if err := x.log.Close(owned); err != nil {
 		return x.abandon(owned, err)
 	}
+	lines := x.endLines(owned, state, failure)
 	book := x.e.playbooks[x.run.Playbook]
 	// Once this commits the lease is no more, and whoever renews it ends owned; the
 	// epoch alone says whether the end may be written.
 	last, cancel := context.WithTimeout(context.WithoutCancel(owned), x.e.cfg.Lease)
 	defer cancel()
 	err := x.e.store.InTx(last, func(s *store.Store) error {
+		if err := x.log.End(last, s, lines...); err != nil {
+			return err
+		}
 		if err := s.FinishRun(last, x.lease, state, failure); err != nil {
 			return err
 		}
@@ -384,12 +393,21 @@ func (x *execution) tellReplaced(ctx context.Context) {
 	}
 }
 
-// tellServing says in the log which version serves after a run that came to nothing.
-func (x *execution) tellServing(ctx context.Context) {
+// endLines say in the log how the run ended, and which version serves after one
+// that came to nothing.
+func (x *execution) endLines(ctx context.Context, state coderunner.RunState, failure *coderunner.Failure) []string {
+	lines := []string{"Cancelled. Nothing of this run is left."}
+	switch state {
+	case coderunner.RunSucceeded:
+		return []string{"Done."}
+	case coderunner.RunFailed:
+		lines[0] = fmt.Sprintf("Failed: %s %s", failure.Title, failure.Next)
+	}
 	current, err := x.e.store.CurrentDeployment(ctx, x.project.UserID, x.project.ID)
 	if err == nil && current.PublicURL != "" {
-		x.log.Say("", "Version %d is still serving.", current.Number)
+		lines = append(lines, fmt.Sprintf("Version %d is still serving.", current.Number))
 	}
+	return lines
 }
 
 // undo reverses the begun steps, last first.

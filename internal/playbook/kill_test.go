@@ -3,28 +3,31 @@ package playbook
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
-	"github.com/coderunner/coderunner/internal/testdb"
 )
 
-// childVariable makes the test program a CodeRunner that stops dead in one step
-// and waits to be killed: "dir|dsn|instance|user|project|bundle|step|before or after".
+// childVariable makes the test program a CodeRunner that does what the order in
+// it says, stops dead in one step and waits to be killed.
 const childVariable = "PLAYBOOK_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if containerd.Dispatch(os.Args) {
 		return
 	}
-	if order := os.Getenv(childVariable); order != "" {
-		if err := child(strings.Split(order, "|")); err != nil {
+	if text := os.Getenv(childVariable); text != "" {
+		if err := child(text); err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(1)
 		}
@@ -33,28 +36,68 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child deploys and stops in the step that it was told, saying so on standard output.
-func child(order []string) error {
+// order is what a child is told.
+type order struct {
+	Place   place
+	Request request
+	Step    string
+	Done    bool // stop after the step's work, not as it begins
+}
+
+// request is what a user asks for.
+type request struct {
+	Playbook              string
+	User, Project, Bundle string
+	Plan                  coderunner.Plan
+	To                    string // the deployment to roll back to
+	Confirm               string // the project's name
+}
+
+// ask presses the button.
+func (r request) ask(ctx context.Context, e *Engine) (run coderunner.Run, err error) {
+	switch r.Playbook {
+	case DeployPlaybook, RedeployPlaybook:
+		_, run, err = e.Deploy(ctx, r.User, DeployRequest{ProjectID: r.Project, BundleID: r.Bundle, Plan: r.Plan, Databases: []string{"postgres-15"}})
+	case RollbackPlaybook:
+		_, run, err = e.Rollback(ctx, r.User, r.To)
+	case RestartPlaybook:
+		run, err = e.RestartApp(ctx, r.User, r.Project)
+	case StartPlaybook:
+		run, err = e.StartApp(ctx, r.User, r.Project)
+	case StopPlaybook:
+		run, err = e.StopApp(ctx, r.User, r.Project, true)
+	case DestroyPlaybook:
+		run, err = e.Destroy(ctx, r.User, r.Project, r.Confirm)
+	default:
+		err = fmt.Errorf("nobody can ask for a %q", r.Playbook)
+	}
+	if err == nil && run.Playbook != r.Playbook {
+		err = fmt.Errorf("a %s was begun as a %s", r.Playbook, run.Playbook)
+	}
+	return run, err
+}
+
+// child makes the request and stops where it was told, saying so on standard output.
+func child(text string) error {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err
+	}
 	ctx := context.Background()
-	p, err := openPlatform(ctx, order[0], order[1], order[2])
+	p, err := open(ctx, o.Place)
 	if err != nil {
 		return err
 	}
-	reached := make(chan struct{})
-	p.engine.breakpoint = func(step string, done bool) {
-		if step == order[6] && done == (order[7] == "after") {
-			close(reached)
-			select {}
-		}
+	if p.engine, err = p.newEngine(ctx, p.edgeProcess()); err != nil {
+		return err
 	}
+	var stop trap
+	reached, _ := stop.set(o.Step, o.Done)
+	p.engine.breakpoint = stop.breakpoint
 	if err := p.engine.Start(ctx); err != nil {
 		return err
 	}
-	bundle, err := p.store.Bundle(ctx, order[3], order[5])
-	if err != nil {
-		return err
-	}
-	_, run, err := p.engine.Deploy(ctx, order[3], DeployRequest{ProjectID: order[4], BundleID: order[5], Plan: bundle.Plan, Databases: []string{"postgres-15"}})
+	run, err := o.Request.ask(ctx, p.engine)
 	if err != nil {
 		return err
 	}
@@ -63,85 +106,47 @@ func child(order []string) error {
 	select {}
 }
 
-// TestKilledInAnyStep kills the whole process, without warning, before and after
-// the work of each step of a deploy. The next process must bring it to RUNNING,
-// once, with nothing orphaned.
-func TestKilledInAnyStep(t *testing.T) {
-	t.Parallel()
-	for _, step := range []string{"database", "install", "build", "sandbox", "start", "health", "route", "drain"} {
-		for _, moment := range []string{"before", "after"} {
-			t.Run(step+"/"+moment, func(t *testing.T) {
-				t.Parallel()
-				killedIn(t, step, moment)
-			})
-		}
-	}
+// edgeProcess is the edge that runs for the platform's directory, seen from outside.
+func (p *platform) edgeProcess() Edge {
+	client := daemon.NewClient(p.place.Dir, p.store.Routes, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return Edge{Refresh: client.Refresh, Probe: client.Probe, Drain: client.Drain}
 }
 
-func killedIn(t *testing.T, step, moment string) {
-	dir, dsn, instance := t.TempDir(), testdb.New(t), "kill-"+strings.ToLower(rand.Text()[:10])
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	p, err := openPlatform(ctx, dir, dsn, instance)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		p.engine.Wait()
-		p.wipe(t)
-	})
-	s, err := p.newSample(ctx, "victim", map[string]string{"index.js": answer})
-	if err != nil {
-		t.Fatal(err)
-	}
+// killable is a child that has reached its moment.
+type killable struct {
+	program *exec.Cmd
+	runID   string
+}
 
-	program := exec.Command(os.Args[0])
-	program.Env = append(os.Environ(), childVariable+"="+strings.Join([]string{dir, dsn, instance, s.user.ID, s.project.ID, s.bundle.ID, step, moment}, "|"))
+// startChild returns when the child has stopped where it was told.
+func startChild(ctx context.Context, o order) (*killable, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	program := exec.CommandContext(ctx, os.Args[0])
+	program.Env = append(os.Environ(), childVariable+"="+string(text))
 	program.Stderr = os.Stderr
 	out, err := program.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := program.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
+	k := &killable{program: program}
 	runID, found := strings.CutPrefix(strings.TrimSpace(line), "reached ")
-	_ = program.Process.Kill()
-	_ = program.Wait()
 	if !found {
-		t.Fatalf("the child said %q (%v)", line, err)
+		k.kill()
+		return nil, errors.Join(fmt.Errorf("the child said %q", line), err)
 	}
+	k.runID = runID
+	return k, nil
+}
 
-	if err := p.edge.Refresh(ctx); err != nil { // as a server does when it begins
-		t.Fatal(err)
-	}
-	if err := p.engine.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	run := p.ended(t, runID)
-	if run.State != coderunner.RunSucceeded {
-		t.Fatalf("the resumed run ended %s: %+v\n%s", run.State, run.Failure, p.logText(t, runID))
-	}
-	d, err := p.store.DeploymentByID(ctx, run.DeploymentID)
-	if err != nil || d.Status != coderunner.Running || d.PublicURL == "" {
-		t.Errorf("the deployment is %s at %q (%v)", d.Status, d.PublicURL, err)
-	}
-	if status, body := p.get(t, s.project.Slug, "/"); status != 200 || !strings.HasPrefix(body, "hello") {
-		t.Errorf("its URL answers %d %q", status, body)
-	}
-	infos, err := p.provider.List(ctx, nil)
-	if err != nil || len(infos) != 2 {
-		t.Errorf("there are %d sandboxes, want the app's and the database's: %+v (%v)", len(infos), infos, err)
-	}
-	lines, err := p.store.LogAfter(ctx, runID, 0, 5000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, l := range lines {
-		if l.Seq != int64(i+1) {
-			t.Fatalf("line %d has number %d", i+1, l.Seq)
-		}
-	}
+// kill ends the child without warning.
+func (k *killable) kill() {
+	_ = k.program.Process.Kill()
+	_ = k.program.Wait()
 }

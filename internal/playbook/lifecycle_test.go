@@ -52,11 +52,7 @@ func (p *platform) version(t *testing.T, slug string) versionAnswer {
 // next uploads other code to the sample's project.
 func (p *platform) next(t *testing.T, s sample, code string) sample {
 	t.Helper()
-	other, err := p.newSample(t.Context(), "other-"+strings.ToLower(s.bundle.SHA256[:8])+fmt.Sprint(time.Now().UnixNano()), map[string]string{"index.js": code})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := p.store.CreateBundle(t.Context(), coderunner.Bundle{ProjectID: s.project.ID, SHA256: other.bundle.SHA256, Filename: "next.tar", SizeBytes: other.bundle.SizeBytes, Files: 1, Plan: s.plan})
+	b, err := p.newBundle(t.Context(), s.project.ID, map[string]string{"index.js": code}, s.plan)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,33 +39,25 @@ func engineDir() string {
 // platform is everything below the pages: a database, a real provider, the
 // edge on a port of its own, and an engine that has not been started.
 type platform struct {
+	place    place
 	store    *store.Store
 	provider *containerd.Provider
 	bundles  *bundle.Store
-	edge     *edge.Edge
+	edge     *edge.Edge // nil where the edge is a process of its own
+	address  string     // of the edge
 	hub      *runlog.Hub
 	engine   *Engine
 }
 
+// place is where a platform keeps what it has. Several processes may open one.
+type place struct {
+	Dir, DSN, Instance string
+	EngineDir          string // "" for the one that all tests of the machine share
+}
+
 // openPlatform assembles a platform over a directory and a database that others may use as well.
 func openPlatform(ctx context.Context, dir, dsn, instance string) (*platform, error) {
-	st, err := store.Open(ctx, dsn)
-	if err != nil {
-		return nil, err
-	}
-	provider, err := containerd.Open(ctx, containerd.Config{EngineDir: engineDir(), Instance: instance, StateDir: filepath.Join(dir, "sandboxes")})
-	if err != nil {
-		return nil, err
-	}
-	catalogue, err := appliance.Load(appliances.FS)
-	if err != nil {
-		return nil, err
-	}
-	bundles, err := bundle.Open(filepath.Join(dir, "bundles"), bundle.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	keys, err := secret.Open(filepath.Join(dir, "keyring"))
+	p, err := open(ctx, place{Dir: dir, DSN: dsn, Instance: instance})
 	if err != nil {
 		return nil, err
 	}
@@ -74,27 +65,63 @@ func openPlatform(ctx context.Context, dir, dsn, instance string) (*platform, er
 	if err != nil {
 		return nil, err
 	}
-	p := &platform{store: st, provider: provider, bundles: bundles, hub: runlog.NewHub(st)}
-	p.edge = edge.New(edge.Config{Routes: st.Routes, AppsDomain: "apps.test", Address: listener.Addr().String()})
+	p.address = listener.Addr().String()
+	p.edge = edge.New(edge.Config{Routes: p.store.Routes, AppsDomain: "apps.test", Address: p.address})
 	server := &http.Server{Handler: p.edge, ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener)
+	p.engine, err = p.newEngine(ctx, Edge{Refresh: p.edge.Refresh, Probe: p.edge.Probe, Drain: p.edge.Drain})
+	return p, err
+}
+
+// open assembles a platform but for its edge and its engine.
+func open(ctx context.Context, at place) (*platform, error) {
+	st, err := store.Open(ctx, at.DSN)
+	if err != nil {
+		return nil, err
+	}
+	if at.EngineDir == "" {
+		at.EngineDir = engineDir()
+	}
+	provider, err := containerd.Open(ctx, containerd.Config{EngineDir: at.EngineDir, Instance: at.Instance, StateDir: filepath.Join(at.Dir, "sandboxes")})
+	if err != nil {
+		return nil, err
+	}
+	bundles, err := bundle.Open(filepath.Join(at.Dir, "bundles"), bundle.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	p := &platform{place: at, store: st, provider: provider, bundles: bundles, hub: runlog.NewHub(st)}
 	go p.hub.Run(ctx)
-	projects := project.New(st, bundles, keys)
+	return p, nil
+}
+
+// newEngine assembles an engine over the platform, and what collects the apps' output until ctx ends.
+func (p *platform) newEngine(ctx context.Context, edge Edge) (*Engine, error) {
+	catalogue, err := appliance.Load(appliances.FS)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := secret.Open(filepath.Join(p.place.Dir, "keyring"))
+	if err != nil {
+		return nil, err
+	}
+	projects := project.New(p.store, p.bundles, keys)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	if os.Getenv("PLAYBOOK_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	collector := runlog.NewCollector(runlog.CollectorConfig{Owner: rand.Text(), Secrets: func(ctx context.Context, projectID, deploymentID string) ([]string, error) {
-		return p.engine.Secrets(ctx, projectID, deploymentID)
-	}, Ended: func(string) { p.engine.Nudge() }}, st, provider, log)
-	p.engine = New(Config{
+	var e *Engine
+	collector := runlog.NewCollector(runlog.CollectorConfig{Owner: p.place.Instance, Secrets: func(ctx context.Context, projectID, deploymentID string) ([]string, error) {
+		return e.Secrets(ctx, projectID, deploymentID)
+	}, Ended: func(string) { e.Nudge() }}, p.store, p.provider, log)
+	e = New(Config{
 		Output: Output{Follow: collector.Nudge, Drain: collector.Drain},
-		Lease:  2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond,
+		Lease:  2 * time.Second, Sweep: 250 * time.Millisecond, HealthTimeout: 15 * time.Second, RetryFor: 10 * time.Second, Reconcile: 500 * time.Millisecond, Tidy: 2 * time.Second,
 		PublicURL: func(slug string) (string, string) { return slug + ".apps.test", "http://" + slug + ".apps.test" },
 		AppLimits: sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256}, DatabaseLimits: sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128},
-	}, st, provider, catalogue, bundles, keys, projects.Decrypted, p.hub, Edge{Refresh: p.edge.Refresh, Probe: p.edge.Probe, Drain: p.edge.Drain}, log)
+	}, p.store, p.provider, catalogue, p.bundles, keys, projects.Decrypted, p.hub, edge, log)
 	go collector.Run(ctx)
-	return p, nil
+	return e, nil
 }
 
 // sample is a user with a project and an upload, ready to be deployed.
@@ -122,28 +149,33 @@ func (p *platform) newSample(ctx context.Context, name string, files map[string]
 	if s.project, err = p.store.CreateProject(ctx, s.user.ID, name, strings.ToLower(name)); err != nil {
 		return s, err
 	}
+	s.plan = coderunner.Plan{Type: "nodejs", Root: ".", Runtime: coderunner.Runtime{Name: "nodejs", Version: "18", Appliance: "nodejs-18"},
+		Install: coderunner.Choice{Value: "echo installed > installed.txt && echo installing"}, Build: coderunner.Choice{Value: "cat installed.txt && echo built > built.txt"},
+		Start: coderunner.Choice{Value: "cat built.txt && node index.js"}, Port: 3000}
+	s.bundle, err = p.newBundle(ctx, s.project.ID, files, s.plan)
+	return s, err
+}
+
+// newBundle uploads files to a project.
+func (p *platform) newBundle(ctx context.Context, projectID string, files map[string]string, plan coderunner.Plan) (b coderunner.Bundle, err error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
 	for path, content := range files {
 		if err := w.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(content))}); err != nil {
-			return s, err
+			return b, err
 		}
 		if _, err := io.WriteString(w, content); err != nil {
-			return s, err
+			return b, err
 		}
 	}
 	if err := w.Close(); err != nil {
-		return s, err
+		return b, err
 	}
-	saved, err := p.bundles.Save(ctx, &archive, bundle.Options{Filename: name + ".tar"})
+	saved, err := p.bundles.Save(ctx, &archive, bundle.Options{Filename: "code.tar"})
 	if err != nil {
-		return s, err
+		return b, err
 	}
-	s.plan = coderunner.Plan{Type: "nodejs", Root: ".", Runtime: coderunner.Runtime{Name: "nodejs", Version: "18", Appliance: "nodejs-18"},
-		Install: coderunner.Choice{Value: "echo installed > installed.txt && echo installing"}, Build: coderunner.Choice{Value: "cat installed.txt && echo built > built.txt"},
-		Start: coderunner.Choice{Value: "cat built.txt && node index.js"}, Port: 3000}
-	s.bundle, err = p.store.CreateBundle(ctx, coderunner.Bundle{ProjectID: s.project.ID, SHA256: saved.SHA256, Filename: saved.Filename, SizeBytes: saved.SizeBytes, ExpandedBytes: saved.ExpandedBytes, Files: saved.Files, Plan: s.plan})
-	return s, err
+	return p.store.CreateBundle(ctx, coderunner.Bundle{ProjectID: projectID, SHA256: saved.SHA256, Filename: saved.Filename, SizeBytes: saved.SizeBytes, ExpandedBytes: saved.ExpandedBytes, Files: saved.Files, Plan: plan})
 }
 
 // ended waits until the run has ended.
@@ -210,7 +242,7 @@ func (p *platform) logText(t testing.TB, runID string) string {
 // get requests a path of the project's URL through the edge.
 func (p *platform) get(t testing.TB, slug, path string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.edge.Address()+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.address+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

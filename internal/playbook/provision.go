@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,17 +65,38 @@ func newDatabase(projectID, applianceName string) coderunner.Database {
 	return coderunner.Database{ProjectID: projectID, Appliance: applianceName, Name: "app", Volume: kind + "-" + projectID}
 }
 
+// startedDatabases are those that were stopped when their step began, for undoing.
+type startedDatabases struct {
+	IDs []string `json:"ids,omitempty"`
+}
+
 // provisionDatabases makes each database of the project exist, run, and have its role.
 func provisionDatabases(ctx context.Context, st *step) error {
 	if err := st.become(ctx, coderunner.Provisioning); err != nil {
 		return err
 	}
 	st.letInstallBegin(ctx)
+	var started startedDatabases
+	if err := st.output(st.Name, &started); err != nil {
+		return err
+	}
 	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
 	if err != nil {
 		return err
 	}
 	for _, d := range databases {
+		if d.StoppedAt != nil {
+			started.IDs = append(started.IDs, d.ID)
+			err := st.guarded(ctx, func(s *store.Store) error {
+				if err := s.SetDatabaseStopped(ctx, d.ID, false); err != nil {
+					return err
+				}
+				return st.save(ctx, s, started)
+			})
+			if err != nil {
+				return err
+			}
+		}
 		if err := st.provisionDatabase(ctx, d); err != nil {
 			return err
 		}
@@ -98,6 +120,27 @@ func (st *step) letInstallBegin(ctx context.Context) {
 	}
 }
 
+// stopStartedDatabases takes back what the step started. One that the step made stays: it is the project's.
+func stopStartedDatabases(ctx context.Context, st *step) error {
+	var started startedDatabases
+	if err := st.output(st.Name, &started); err != nil || len(started.IDs) == 0 {
+		return err
+	}
+	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
+	if err != nil {
+		return err
+	}
+	for _, d := range databases {
+		if !slices.Contains(started.IDs, d.ID) {
+			continue
+		}
+		if err := st.stopDatabase(ctx, d.Database); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) error {
 	def, err := st.e.catalogue.Get(d.Appliance)
 	if err != nil {
@@ -109,11 +152,6 @@ func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) e
 		return err
 	}
 	st.redact.Add(connection.Password)
-	if d.StoppedAt != nil {
-		if err := st.guarded(ctx, func(s *store.Store) error { return s.SetDatabaseStopped(ctx, d.ID, false) }); err != nil {
-			return err
-		}
-	}
 	if err := st.bootDatabase(ctx, st.Name, def, d.Database); err != nil {
 		return err
 	}
@@ -334,7 +372,11 @@ func createAppSandbox(ctx context.Context, st *step) error {
 		what = "Sandbox with the code"
 	}
 	st.say("%s made in %d ms.", what, time.Since(begin).Milliseconds())
-	return st.guarded(ctx, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) })
+	if err := st.guarded(ctx, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) }); err != nil {
+		return err
+	}
+	st.deployment.Release = release // for the steps that come after
+	return nil
 }
 
 // release says what comes of the steps before.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
 // reconcile compares, again and again until ctx ends, what we believe with what
@@ -70,15 +71,30 @@ func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (
 			next = min(next, wait)
 		}
 	}
-	for name := range listed {
-		if !claimed[name] {
-			e.log.Info("removing a sandbox that nobody claims", "sandbox", name)
-			if err := e.provider.Destroy(ctx, name); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+	for _, i := range infos {
+		if !claimed[i.Name] {
+			if err := e.removeUnclaimed(ctx, i); err != nil {
 				return next, err
 			}
 		}
 	}
 	return next, nil
+}
+
+// removeUnclaimed removes a sandbox, unless one of its name is expected meanwhile: a
+// database that was stopped may have been started again since we looked.
+func (e *Engine) removeUnclaimed(ctx context.Context, i sandbox.Info) error {
+	remove := func() error {
+		e.log.Info("removing a sandbox that nobody claims", "sandbox", i.Name)
+		return e.provider.Destroy(ctx, i.Name)
+	}
+	project := i.Labels[labelProject]
+	if _, err := e.store.ProjectByID(ctx, project); coderunner.KindOf(err) == coderunner.NotFound {
+		return remove()
+	} else if err != nil {
+		return err
+	}
+	return e.store.IfUnclaimed(ctx, project, i.Name, remove)
 }
 
 // mend does what one sandbox needs, and answers when it wants to be looked at
@@ -105,5 +121,9 @@ func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, well map[
 	if err := e.provider.Destroy(ctx, r.ID); err != nil {
 		return 0, err
 	}
-	return 0, e.store.ForgetSandbox(ctx, r.ID)
+	if err := e.store.ForgetSandbox(ctx, r.ID); err != nil {
+		return 0, err
+	}
+	e.tidy(r.ProjectID) // what it was made from may be needed no more
+	return 0, nil
 }

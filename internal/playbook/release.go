@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -28,8 +29,8 @@ type previousRoute struct {
 // moveRoute points the project's host at the new sandbox and requests it through the edge.
 func moveRoute(ctx context.Context, st *step) error {
 	host, url := st.e.cfg.PublicURL(st.project.Slug)
-	var before previousRoute
-	if err := st.output(st.Name, &before); err != nil {
+	before, err := st.previousRoute(ctx)
+	if err != nil || before.Released {
 		return err
 	}
 	if !before.Known {
@@ -49,6 +50,9 @@ func moveRoute(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
+	if err := st.stillAnswers(ctx, host, address.Proxy); err != nil {
+		return err
+	}
 	route := coderunner.Route{Host: host, ProjectID: st.project.ID, DeploymentID: st.deployment.ID, SandboxID: st.appSandbox(), Target: address.Proxy}
 	if err := st.guarded(ctx, func(s *store.Store) error { return s.MoveRoute(ctx, route, url) }); err != nil {
 		return err
@@ -57,18 +61,37 @@ func moveRoute(ctx context.Context, st *step) error {
 		return err
 	}
 	if err := st.probe(ctx, host, url); err != nil {
-		return err
+		if ctx.Err() != nil {
+			return err // the run's end undoes it, or the next owner goes on with it
+		}
+		return errors.Join(err, restoreRoute(ctx, st)) // the version before serves until the next try
 	}
-	return st.serves(ctx, before)
+	return st.serves(before)
 }
 
-// serves writes down that the new version serves, and with which variables.
-func (st *step) serves(ctx context.Context, before previousRoute) error {
+// stillAnswers asks the app once more on its own port: nobody is sent to one that
+// has ended since it was healthy.
+func (st *step) stillAnswers(ctx context.Context, host, address string) error {
+	check := healthCheck{client: probeClient(address), url: "http://" + host + st.healthPath()}
+	status, err := check.try(ctx)
+	if err == nil && status < 500 {
+		return nil
+	}
+	if err := st.stillRuns(ctx); err != nil {
+		return err
+	}
+	return coderunner.Wrap(err, coderunner.Unavailable, "The app does not answer on its port any more.")
+}
+
+// serves writes down that the new version serves, and with which variables. A cancel
+// does not interrupt it.
+func (st *step) serves(before previousRoute) error {
 	sealed, err := st.e.sealVariables(st.project.ID, deploymentVariables(st.deployment.ID), st.variables)
 	if err != nil {
 		return err
 	}
 	before.Released = true
+	ctx := st.owned
 	return st.guarded(ctx, func(s *store.Store) error {
 		if err := s.Release(ctx, st.deployment, st.appSandbox(), sealed); err != nil {
 			return err
@@ -79,20 +102,31 @@ func (st *step) serves(ctx context.Context, before previousRoute) error {
 
 // released reports whether the run's version serves already: from then on it
 // succeeds, whatever comes.
-func (x *execution) released() bool {
-	var before previousRoute
-	return x.has("route") && x.output("route", &before) == nil && before.Released
+func (x *execution) released(ctx context.Context) (bool, error) {
+	before, err := x.previousRoute(ctx)
+	return before.Released, err
+}
+
+// previousRoute reads what the route step left from its row: of a transaction whose
+// end nobody was told, only the row knows.
+func (x *execution) previousRoute(ctx context.Context) (before previousRoute, err error) {
+	if !x.has("route") {
+		return before, nil
+	}
+	rows, err := x.e.store.Steps(ctx, x.run.ID)
+	for _, row := range rows {
+		if row.Name == "route" && len(row.Output) > 0 {
+			err = json.Unmarshal(row.Output, &before)
+		}
+	}
+	return before, err
 }
 
 // probe requests the URL as the world would, until the new sandbox answers.
 func (st *step) probe(ctx context.Context, host, url string) error {
-	path := st.deployment.Plan.HealthPath.Value
-	if path == "" {
-		path = "/"
-	}
 	deadline := time.Now().Add(probeTime)
 	for {
-		sandboxName, status, err := st.e.edge.Probe(ctx, host, path)
+		sandboxName, status, err := st.e.edge.Probe(ctx, host, st.healthPath())
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -103,6 +137,9 @@ func (st *step) probe(ctx context.Context, host, url string) error {
 			err = fmt.Errorf("%s is answered by sandbox %q, not by the new one", url, sandboxName)
 		case err == nil:
 			err = fmt.Errorf("%s answers %d", url, status)
+		}
+		if err := st.stillRuns(ctx); err != nil {
+			return err
 		}
 		if time.Now().After(deadline) {
 			return coderunner.Wrap(err, coderunner.Unavailable, "The app answers on its own port but not through %s.", url)
@@ -116,15 +153,12 @@ func (st *step) probe(ctx context.Context, host, url string) error {
 
 // restoreRoute points the host back at the version that served before.
 func restoreRoute(ctx context.Context, st *step) error {
-	var before previousRoute
-	if err := st.output(st.Name, &before); err != nil {
+	before, err := st.previousRoute(ctx)
+	if err != nil || !before.Known || before.Released {
 		return err
 	}
-	if !before.Known || before.Released {
-		return nil
-	}
 	_, url := st.e.cfg.PublicURL(st.project.Slug)
-	err := st.guarded(ctx, func(s *store.Store) error {
+	err = st.guarded(ctx, func(s *store.Store) error {
 		if before.Route == nil {
 			return s.DeleteProjectRoutes(ctx, st.project.ID)
 		}

@@ -100,7 +100,7 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.Sandb
 	if x.variables, err = e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID); err != nil {
 		return err
 	}
-	if err := e.bootApp(ctx, x, r); err != nil {
+	if err := e.bootApp(ctx, x, r.ID); err != nil {
 		return err
 	}
 	env, err := x.appEnv(ctx)
@@ -115,14 +115,17 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.Sandb
 	if err != nil {
 		return err
 	}
-	host, url := e.cfg.PublicURL(x.project.Slug)
-	if err := e.store.MoveRoute(ctx, coderunner.Route{Host: host, ProjectID: x.project.ID, DeploymentID: x.deployment.ID, SandboxID: r.ID, Target: address.Proxy}, url); err != nil {
+	// A run may have begun meanwhile, and brought another version online.
+	host, _ := e.cfg.PublicURL(x.project.Slug)
+	if err := e.store.RetargetRoute(ctx, host, r.ID, address.Proxy); err != nil {
 		return err
 	}
 	return e.edge.Refresh(ctx)
 }
 
-func (e *Engine) bootApp(ctx context.Context, x *execution, r coderunner.SandboxRecord) error {
+// bootApp makes the machine of an app's sandbox run, from the deployment's release if
+// the sandbox is gone.
+func (e *Engine) bootApp(ctx context.Context, x *execution, name string) error {
 	var root sandbox.Spec
 	switch {
 	case x.deployment.Release != nil && x.deployment.Release.Snapshot != "":
@@ -137,7 +140,7 @@ func (e *Engine) bootApp(ctx context.Context, x *execution, r coderunner.Sandbox
 	if x.deployment.Release != nil && x.deployment.Release.Code {
 		root.Files = x.code()
 	}
-	return e.boot(ctx, x.appSpec(r.ID, root))
+	return e.boot(ctx, x.appSpec(name, root))
 }
 
 // boot makes a sandbox's machine run. One that is there keeps the template that it
@@ -193,6 +196,10 @@ func (e *Engine) giveUp(ctx context.Context, x *execution, r coderunner.SandboxR
 	failure := &coderunner.Failure{ID: coderunner.Crashed, Blame: cause.Blame, Title: fmt.Sprintf("The app ended %d times in a row; it is not started again.", maxRevivals+1),
 		Detail: cause.Title + " " + cause.Detail, Next: cause.Next, ExitCode: cause.ExitCode, Lines: cause.Lines}
 	return e.store.InTx(ctx, func(s *store.Store) error {
+		now, err := s.DeploymentByID(ctx, x.deployment.ID)
+		if err != nil || now.Status != coderunner.Running || now.AppSandboxID != r.ID {
+			return err // a run has begun meanwhile, and ended it
+		}
 		if err := s.SetDeploymentFailure(ctx, x.deployment.ID, failure); err != nil {
 			return err
 		}

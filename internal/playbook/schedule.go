@@ -35,7 +35,7 @@ func (x *execution) schedule(owned, ctx context.Context) (*coderunner.Failure, e
 	under := 0
 	for {
 		for _, st := range x.steps {
-			if work.Err() != nil && (!st.action.always || broken != nil || owned.Err() != nil) || begun[st.Name] || !ready(st.After, done) {
+			if begun[st.Name] || !ready(st.After, done) || work.Err() != nil && (!st.goesOn() || broken != nil || owned.Err() != nil) {
 				continue
 			}
 			begun[st.Name] = true
@@ -69,6 +69,11 @@ func (x *execution) schedule(owned, ctx context.Context) (*coderunner.Failure, e
 	}
 }
 
+// goesOn: the step is done also after a cancel.
+func (st *step) goesOn() bool {
+	return st.action.always || st.action.final && st.State == coderunner.StepRunning
+}
+
 func ready(after []string, done map[string]bool) bool {
 	for _, name := range after {
 		if !done[name] {
@@ -84,14 +89,22 @@ func ready(after []string, done map[string]bool) bool {
 func (x *execution) attempt(ctx context.Context, st *step) (*coderunner.Failure, error) {
 	var begin time.Time // of the trouble: what went well before, a template's making say, does not count
 	for wait := 250 * time.Millisecond; ; wait = min(wait*2, 8*time.Second) {
-		if err := x.e.store.StartStep(ctx, x.lease, st.Name); err != nil {
+		begun, err := x.e.store.StartStep(ctx, x.lease, st.Name, st.goesOn() || x.beyond)
+		if err != nil {
 			return nil, x.unlessCancelled(ctx, st, err)
+		}
+		if !begun {
+			x.stop(errCancelled) // before anybody told us
+			if st.State == coderunner.StepPending {
+				return nil, nil
+			}
+			return nil, x.finish(ctx, st, coderunner.StepCancelled, errCancelled.Error())
 		}
 		st.State = coderunner.StepRunning
 		if x.e.breakpoint != nil {
 			x.e.breakpoint(st.Name, false)
 		}
-		err := st.action.do(ctx, st)
+		err = st.action.do(ctx, st)
 		if x.e.breakpoint != nil && err == nil {
 			x.e.breakpoint(st.Name, true)
 		}
@@ -104,7 +117,7 @@ func (x *execution) attempt(ctx context.Context, st *step) (*coderunner.Failure,
 		case errors.Is(err, store.ErrLeaseLost):
 			return nil, err
 		case errors.As(err, &failure):
-			return failure, x.finish(ctx, st, coderunner.StepFailed, failure.Title)
+			return failure, x.failStep(ctx, st, coderunner.StepFailed, failure)
 		}
 		x.e.log.Warn("a step erred", "run", x.run.ID, "step", st.Name, "err", err)
 		if begin.IsZero() {
@@ -113,7 +126,7 @@ func (x *execution) attempt(ctx context.Context, st *step) (*coderunner.Failure,
 		if !retryable(err) || time.Since(begin)+wait > x.e.cfg.RetryFor {
 			failure = &coderunner.Failure{ID: "platform." + string(coderunner.KindOf(err)), Blame: coderunner.Ours, Title: coderunner.Sentence(err),
 				Detail: "The step \"" + st.Title + "\" could not be done. This is not the fault of your code.", Next: "Start the run again; if it fails again, ask whoever runs this server to look at its log."}
-			return failure, x.finish(ctx, st, coderunner.StepErrored, failure.Title)
+			return failure, x.failStep(ctx, st, coderunner.StepErrored, failure)
 		}
 		st.say("%s Trying again in %s.", coderunner.Sentence(err), wait)
 		select {
@@ -134,12 +147,25 @@ func retryable(err error) bool {
 
 // finish records a step's end, also while the run is being stopped.
 func (x *execution) finish(ctx context.Context, st *step, state coderunner.StepState, message string) error {
+	return x.record(ctx, st, state, func(ctx context.Context) error {
+		return x.e.store.FinishStep(ctx, x.lease, st.Name, state, nil, message)
+	})
+}
+
+// failStep is finish for a step that decides how the run ends.
+func (x *execution) failStep(ctx context.Context, st *step, state coderunner.StepState, f *coderunner.Failure) error {
+	return x.record(ctx, st, state, func(ctx context.Context) error {
+		return x.e.store.FailStep(ctx, x.lease, st.Name, state, f)
+	})
+}
+
+func (x *execution) record(ctx context.Context, st *step, state coderunner.StepState, write func(context.Context) error) error {
 	if err := x.log.Flush(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.e.cfg.Lease)
 	defer cancel()
-	if err := x.e.store.FinishStep(ctx, x.lease, st.Name, state, nil, message); err != nil {
+	if err := write(ctx); err != nil {
 		return err
 	}
 	st.State = state
@@ -150,6 +176,9 @@ func (x *execution) finish(ctx context.Context, st *step, state coderunner.StepS
 func (x *execution) unlessCancelled(ctx context.Context, st *step, err error) error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errCancelled) || errors.Is(cause, errSibling) {
+		if st.State == coderunner.StepPending {
+			return nil // its turn has not come
+		}
 		return x.finish(ctx, st, coderunner.StepCancelled, cause.Error())
 	}
 	if cause != nil {

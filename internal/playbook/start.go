@@ -21,7 +21,13 @@ func startApp(ctx context.Context, st *step) error {
 	}
 	command := st.deployment.Plan.Start.Value
 	st.say("$ %s", command)
-	if err := st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env)); err != nil {
+	err = st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env))
+	if coderunner.KindOf(err) == coderunner.NotFound { // its machine has stopped since it was made
+		if err = st.e.bootApp(ctx, st.execution, st.appSandbox()); err == nil {
+			err = st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env))
+		}
+	}
+	if err != nil {
 		return err
 	}
 	st.e.followOutput(st.appSandbox())
@@ -63,10 +69,7 @@ func awaitHealth(ctx context.Context, st *step) error {
 			ended <- status
 		}
 	}()
-	path := plan.HealthPath.Value
-	if path == "" {
-		path = "/"
-	}
+	path := st.healthPath()
 	host, _ := st.e.cfg.PublicURL(st.project.Slug)
 	begin := time.Now()
 	check := healthCheck{client: probeClient(address.Proxy), url: "http://" + host + path, deadline: begin.Add(st.e.cfg.HealthTimeout)}
@@ -85,11 +88,13 @@ func awaitHealth(ctx context.Context, st *step) error {
 			return ctx.Err()
 		case status := <-ended:
 			<-output // ends by itself once all is read
-			return st.diagnose(ctx, diagnosis.Evidence{Step: "start", Command: plan.Start.Value, Exited: true, ExitCode: status.Exit.Code, Signal: status.Exit.Signal,
-				OOMKilled: status.Exit.OOMKilled, Uptime: status.EndedAt.Sub(status.StartedAt)})
+			return st.appEnded(ctx, status)
 		case <-time.After(askAgain(time.Since(begin))):
 		}
 		sockets, giveUp, err := check.lookAround(ctx, st.e.provider, name, plan.Port)
+		if coderunner.KindOf(err) == coderunner.NotFound {
+			return st.appEnded(ctx, sandbox.ProcessStatus{})
+		}
 		if err != nil {
 			return err
 		}
@@ -98,6 +103,14 @@ func awaitHealth(ctx context.Context, st *step) error {
 			return st.diagnose(ctx, diagnosis.Evidence{Step: "health", Command: plan.Start.Value, Sockets: sockets, Status: check.lastStatus, HealthPath: path, Timeout: time.Since(begin)})
 		}
 	}
+}
+
+// healthPath is what is requested to know whether the app is well.
+func (x *execution) healthPath() string {
+	if path := x.deployment.Plan.HealthPath.Value; path != "" {
+		return path
+	}
+	return "/"
 }
 
 // readOutput begins to put what the app prints into the log. The channel is closed

@@ -119,17 +119,24 @@ func stopDatabases(ctx context.Context, st *step) error {
 		return err
 	}
 	for _, d := range databases {
-		if err := st.guarded(ctx, func(s *store.Store) error { return s.SetDatabaseStopped(ctx, d.ID, true) }); err != nil {
+		if err := st.stopDatabase(ctx, d.Database); err != nil {
 			return err
 		}
-		name := databaseSandbox(d.ID)
-		if err := st.e.provider.Stop(ctx, name, databaseProcess, databaseGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
-			return err
-		}
-		if err := st.remove(ctx, name); err != nil {
-			return err
-		}
-		st.say("%s is stopped; its data stays on the volume %s.", st.e.title(d.Appliance), d.Volume)
 	}
+	return nil
+}
+
+func (st *step) stopDatabase(ctx context.Context, d coderunner.Database) error {
+	if err := st.guarded(ctx, func(s *store.Store) error { return s.SetDatabaseStopped(ctx, d.ID, true) }); err != nil {
+		return err
+	}
+	name := databaseSandbox(d.ID)
+	if err := st.e.provider.Stop(ctx, name, databaseProcess, databaseGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		return err
+	}
+	if err := st.remove(ctx, name); err != nil {
+		return err
+	}
+	st.say("%s is stopped; its data stays on the volume %s.", st.e.title(d.Appliance), d.Volume)
 	return nil
 }

@@ -65,8 +65,8 @@ func (e *Engine) Squeeze(ctx context.Context) error {
 	return e.tidyAll(ctx, -1) // after the releases that are made from them
 }
 
-// tidyProject lets go of all releases but the newest keep, and of release
-// snapshots that nothing refers to any more.
+// tidyProject lets go of all releases but the newest keep, of release snapshots that
+// nothing refers to any more, and of records of snapshots that do not exist.
 func (e *Engine) tidyProject(ctx context.Context, projectID string, keep int) error {
 	open, err := e.store.OpenRuns(ctx, projectID)
 	if err != nil || len(open) > 0 {
@@ -88,8 +88,18 @@ func (e *Engine) tidyProject(ctx context.Context, projectID string, keep int) er
 	if err != nil {
 		return err
 	}
+	there, err := e.snapshots.ListSnapshots(ctx, ProjectLabels(projectID))
+	if err != nil {
+		return err
+	}
 	slices.Reverse(snapshots) // the newest first: those before may be what they are made from
 	for _, s := range snapshots {
+		if !slices.ContainsFunc(there, func(t sandbox.Snapshot) bool { return t.Name == s.Name }) { // never made, or gone
+			if err := e.store.ForgetSnapshot(ctx, s.Name); err != nil {
+				return err
+			}
+			continue
+		}
 		if s.Kind != coderunner.ReleaseSnapshot {
 			continue
 		}
@@ -134,6 +144,19 @@ func (e *Engine) tidyAll(ctx context.Context, limit int64) error {
 		return err
 	}
 	if err := e.dropForgotten(ctx, there, all, forgottenAge); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, s := range all {
+		if seen[s.ProjectID] {
+			continue
+		}
+		seen[s.ProjectID] = true
+		if err := e.tidyProject(ctx, s.ProjectID, e.cfg.KeepReleases); err != nil {
+			return err
+		}
+	}
+	if all, err = e.store.Snapshots(ctx, e.provider.Name()); err != nil {
 		return err
 	}
 	var bytes int64

@@ -267,7 +267,7 @@ func TestSubscribersHearOfTheirRunAndOfRoutes(t *testing.T) {
 			t.Fatalf("%s is not heard of", what)
 		}
 	}
-	if err := w.StartStep(t.Context(), w.lease, "install"); err != nil {
+	if _, err := w.StartStep(t.Context(), w.lease, "install", false); err != nil {
 		t.Fatal(err)
 	}
 	hear("a step", ours)

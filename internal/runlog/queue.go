@@ -99,6 +99,13 @@ func (q *queue[E]) close(ctx context.Context) error {
 	return err
 }
 
+// count is how many entries are stored.
+func (q *queue[E]) count() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.stored
+}
+
 func (q *queue[E]) wake() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -69,6 +69,21 @@ func (w *Writer) Flush(ctx context.Context) error { return w.queue.flush(ctx) }
 // Close stores what is left and ends the writer. Streams must be closed before.
 func (w *Writer) Close(ctx context.Context) error { return w.queue.close(ctx) }
 
+// End adds the log's last lines in s's transaction, under no step: they are there if
+// what they tell is. The writer must have been closed.
+func (w *Writer) End(ctx context.Context, s *store.Store, lines ...string) error {
+	var last []coderunner.LogLine
+	for _, line := range lines {
+		clean := &stream{redact: w.redact, emitted: func(text string) error {
+			last = append(last, coderunner.LogLine{At: time.Now(), Stream: coderunner.System, Text: text})
+			return nil
+		}}
+		_, _ = io.WriteString(clean, line)
+		_ = clean.Close()
+	}
+	return s.AppendLog(ctx, w.lease, w.first+w.queue.count(), last)
+}
+
 // try stores one batch, unless it is unsure and finds the batch stored.
 func (w *Writer) try(ctx context.Context, at int64, batch []coderunner.LogLine, unsure bool) error {
 	first := w.first + at

@@ -57,9 +57,12 @@ func (s *Store) KeptReleases(ctx context.Context, projectID string) ([]coderunne
 
 // Release makes a deployment the one of its project that serves, from a sandbox
 // and with the variables given (nil: those that it had), and marks the sandboxes
-// of others as unwanted.
+// of others as unwanted. Conflict when its status has no way to RUNNING.
 func (s *Store) Release(ctx context.Context, d coderunner.Deployment, sandbox string, variables []byte) error {
 	return s.InTx(ctx, func(s *Store) error {
+		if err := s.checkTransition(ctx, d.ID, coderunner.Running); err != nil {
+			return err
+		}
 		if err := s.q.SupersedeDeployments(ctx, d.ProjectID, d.ID); err != nil {
 			return translate(err, "deployment")
 		}
@@ -104,15 +107,38 @@ func deployment(r sqlc.Deployment) coderunner.Deployment {
 // machine has no such transition.
 func (s *Store) SetDeploymentStatus(ctx context.Context, id string, status coderunner.DeploymentStatus) error {
 	return s.InTx(ctx, func(s *Store) error {
-		d, err := s.q.DeploymentForUpdate(ctx, id)
-		if err != nil {
-			return translate(err, "deployment")
-		}
-		if !d.Status.CanBecome(status) {
-			return coderunner.Errorf(coderunner.Conflict, "Deployment %d is %s and cannot become %s.", d.Number, d.Status, status)
+		if err := s.checkTransition(ctx, id, status); err != nil {
+			return err
 		}
 		return translate(s.q.SetDeploymentStatus(ctx, id, status), "deployment")
 	})
+}
+
+// AdvanceDeployment moves a deployment to a status if it has a way there, and leaves
+// it as it is otherwise: of steps side by side, the one that is further has moved it.
+func (s *Store) AdvanceDeployment(ctx context.Context, id string, status coderunner.DeploymentStatus) error {
+	return s.InTx(ctx, func(s *Store) error {
+		err := s.checkTransition(ctx, id, status)
+		if coderunner.KindOf(err) == coderunner.Conflict {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return translate(s.q.SetDeploymentStatus(ctx, id, status), "deployment")
+	})
+}
+
+// checkTransition locks a deployment whose status may change so.
+func (s *Store) checkTransition(ctx context.Context, id string, status coderunner.DeploymentStatus) error {
+	d, err := s.q.DeploymentForUpdate(ctx, id)
+	if err != nil {
+		return translate(err, "deployment")
+	}
+	if !d.Status.CanBecome(status) {
+		return coderunner.Errorf(coderunner.Conflict, "Deployment %d is %s and cannot become %s.", d.Number, d.Status, status)
+	}
+	return nil
 }
 
 // SetDeploymentFailure records why a deployment failed.

@@ -33,6 +33,17 @@ func (s *Store) MoveRoute(ctx context.Context, r coderunner.Route, url string) e
 	})
 }
 
+// RetargetRoute says where a sandbox is reached now. A host that leads to another
+// sandbox by then stays as it is.
+func (s *Store) RetargetRoute(ctx context.Context, host, sandbox, target string) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.q.RetargetRoute(ctx, target, host, sandbox); err != nil {
+			return translate(err, "route")
+		}
+		return s.notifyRoutes(ctx)
+	})
+}
+
 // RoutesChannel is notified after every change of the routes.
 const RoutesChannel = "routes"
 

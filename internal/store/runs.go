@@ -253,14 +253,21 @@ func (s *Store) ClaimableRuns(ctx context.Context) ([]string, error) {
 	return ids, translate(err, "run")
 }
 
-// StartStep marks a step RUNNING and counts the attempt.
-func (s *Store) StartStep(ctx context.Context, l Lease, name string) error {
-	return s.GuardedSoon(ctx, l, func(s *Store) error {
+// StartStep marks a step RUNNING and counts the attempt. It answers false, and does
+// nothing, when the run was asked to cancel, unless the step is one of those that
+// are done always.
+func (s *Store) StartStep(ctx context.Context, l Lease, name string, always bool) (begun bool, err error) {
+	err = s.GuardedSoon(ctx, l, func(s *Store) error {
+		cancelled, err := s.q.CancelRequested(ctx, l.RunID)
+		if begun = !cancelled || always; err != nil || !begun {
+			return translate(err, "run")
+		}
 		if err := s.q.StartStep(ctx, l.RunID, name); err != nil {
 			return translate(err, "step")
 		}
 		return translate(s.q.NotifyRun(ctx, l.RunID), "run")
 	})
+	return begun && err == nil, err
 }
 
 // FinishStep records how a step ended. A nil output keeps what SaveStepOutput stored.
@@ -270,6 +277,17 @@ func (s *Store) FinishStep(ctx context.Context, l Lease, name string, state code
 			return translate(err, "step")
 		}
 		return translate(s.q.NotifyRun(ctx, l.RunID), "run")
+	})
+}
+
+// FailStep records how a step failed, and with it that the run will: whoever owns
+// the run from then on only undoes it.
+func (s *Store) FailStep(ctx context.Context, l Lease, name string, state coderunner.StepState, f *coderunner.Failure) error {
+	return s.Guarded(ctx, l, func(s *Store) error {
+		if err := s.q.SetRunFailure(ctx, f, l.RunID); err != nil {
+			return translate(err, "run")
+		}
+		return s.FinishStep(ctx, l, name, state, nil, f.Title)
 	})
 }
 

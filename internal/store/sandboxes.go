@@ -10,7 +10,28 @@ import (
 
 // ExpectSandbox records a sandbox before it is made, so that none is ever forgotten.
 func (s *Store) ExpectSandbox(ctx context.Context, r coderunner.SandboxRecord) error {
-	return translate(s.q.UpsertSandbox(ctx, sqlc.UpsertSandboxParams{ID: r.ID, Provider: r.Provider, ProjectID: r.ProjectID, DeploymentID: pointer(r.DeploymentID), DatabaseID: pointer(r.DatabaseID), RunID: pointer(r.RunID), Purpose: string(r.Purpose), Appliance: r.Appliance}), "sandbox")
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.q.LockProject(ctx, r.ProjectID); err != nil {
+			return translate(err, "project")
+		}
+		return translate(s.q.UpsertSandbox(ctx, sqlc.UpsertSandboxParams{ID: r.ID, Provider: r.Provider, ProjectID: r.ProjectID, DeploymentID: pointer(r.DeploymentID), DatabaseID: pointer(r.DatabaseID),
+			RunID: pointer(r.RunID), Purpose: string(r.Purpose), Appliance: r.Appliance}), "sandbox")
+	})
+}
+
+// IfUnclaimed calls fn if nobody expects the sandbox of the project. As long as fn
+// is at work nobody comes to: whoever calls ExpectSandbox waits.
+func (s *Store) IfUnclaimed(ctx context.Context, projectID, id string, fn func() error) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.q.LockProject(ctx, projectID); err != nil {
+			return translate(err, "project")
+		}
+		claimed, err := s.q.SandboxExpected(ctx, id)
+		if err != nil || claimed {
+			return translate(err, "sandbox")
+		}
+		return fn()
+	})
 }
 
 // ObserveSandbox records what the provider said about a sandbox just now.

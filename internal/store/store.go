@@ -114,6 +114,8 @@ func translate(err error, what string) error {
 			return coderunner.Wrap(err, coderunner.Conflict, "It already exists.")
 		case "23503":
 			return coderunner.Wrap(err, coderunner.NotFound, "What this is about is not there any more. Load the page again.")
+		case "40001", "40P01":
+			return coderunner.Wrap(err, coderunner.Unavailable, "Something else was done at the same moment. Try again.")
 		case "53100":
 			return coderunner.Wrap(err, coderunner.Unavailable, "The disk of the platform's database is full. Free some space, then try again.")
 		case "57P01", "57P02", "57P03", "53300":

@@ -147,6 +147,40 @@ func TestOneRunAtWorkAndOneThatWaits(t *testing.T) {
 	}
 }
 
+// TestDecided: no step begins after a cancel was accepted, but those that are done
+// always, and the first failure stays the run's.
+func TestDecided(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, r := w.deploy(t)
+	ctx := t.Context()
+	first, claimed, err := w.ClaimRun(ctx, r.ID, "me", time.Minute)
+	if err != nil || !claimed {
+		t.Fatal(claimed, err)
+	}
+	l := store.Lease{RunID: r.ID, Owner: "me", Epoch: first.Epoch}
+	if begun, err := w.StartStep(ctx, l, "one", false); err != nil || !begun {
+		t.Fatalf("a step begins: %v, %v", begun, err)
+	}
+	for _, title := range []string{"The first.", "The second."} {
+		if err := w.FailStep(ctx, l, "one", coderunner.StepFailed, &coderunner.Failure{ID: "x", Title: title}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := must(w.RunByID(ctx, r.ID))(t); now.State != coderunner.RunRunning || now.Failure == nil || now.Failure.Title != "The first." {
+		t.Errorf("after its step has failed the run is %s, %+v", now.State, now.Failure)
+	}
+	if _, err := w.RequestCancel(ctx, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	if begun, err := w.StartStep(ctx, l, "two", false); err != nil || begun {
+		t.Errorf("a step after the cancel begins: %v, %v", begun, err)
+	}
+	if begun, err := w.StartStep(ctx, l, "two", true); err != nil || !begun {
+		t.Errorf("one that is done always begins: %v, %v", begun, err)
+	}
+}
+
 func TestLease(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -172,9 +206,10 @@ func TestLease(t *testing.T) {
 	}
 	// The first owner wakes up: nothing it writes is accepted.
 	_, renew := w.RenewRun(ctx, old, time.Minute)
+	_, begin := w.StartStep(ctx, old, "one", false)
 	for what, err := range map[string]error{
 		"renew":      renew,
-		"start step": w.StartStep(ctx, old, "one"),
+		"start step": begin,
 		"end step":   w.FinishStep(ctx, old, "one", coderunner.StepDone, nil, ""),
 		"output":     w.SaveStepOutput(ctx, old, "one", []byte(`{}`)),
 		"log":        w.AppendLog(ctx, old, 1, []coderunner.LogLine{{At: time.Now(), Text: "ghost"}}),

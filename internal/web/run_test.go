@@ -179,7 +179,7 @@ func TestStreamTellsOfSteps(t *testing.T) {
 	if page := must(goquery.NewDocumentFromReader(strings.NewReader(e.data)))(t); page.Find("#run-steps[hx-swap-oob] .step").Length() != 2 {
 		t.Errorf("the first event has no steps: %.300s", e.data)
 	}
-	if err := w.store.StartStep(t.Context(), lease, "install"); err != nil {
+	if _, err := w.store.StartStep(t.Context(), lease, "install", false); err != nil {
 		t.Fatal(err)
 	}
 	e, _ = s.until("")

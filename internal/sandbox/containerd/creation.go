@@ -169,10 +169,12 @@ func (p *Provider) adopt(ctx context.Context, container client.Container, spec s
 		if err == nil && status.Status == client.Created && task.Start(p.ctx(ctx)) == nil {
 			return nil
 		}
-		if err := endTask(p.ctx(ctx), container); err != nil {
+		if err := p.endTask(ctx, container); err != nil {
 			return err
 		}
 	} else if !errdefs.IsNotFound(err) {
+		return err
+	} else if err := p.endShim(ctx, container.ID()); err != nil {
 		return err
 	}
 	if err := p.hasRoot(ctx, spec.Name); err != nil {

@@ -13,6 +13,7 @@ import (
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -98,7 +99,7 @@ func (p *Provider) condemn(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return endTask(p.ctx(ctx), container)
+	return p.endTask(ctx, container)
 }
 
 func (p *Provider) destroy(ctx context.Context, name string) error {
@@ -107,7 +108,7 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 		return err
 	}
 	if err == nil {
-		if err := endTask(p.ctx(ctx), container); err != nil {
+		if err := p.endTask(ctx, container); err != nil {
 			return err
 		}
 		if err := container.Delete(p.ctx(ctx), client.WithSnapshotCleanup); err != nil && !errdefs.IsNotFound(err) {
@@ -130,12 +131,13 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 
 // endTask kills all processes of a sandbox. The engine may need to be asked
 // again while another of its clients ends the same.
-func endTask(ctx context.Context, container client.Container) error {
+func (p *Provider) endTask(ctx context.Context, container client.Container) error {
+	ctx = p.ctx(ctx)
 	deadline := time.Now().Add(killTime)
 	for {
 		task, err := container.Task(ctx, nil)
 		if errdefs.IsNotFound(err) {
-			return nil
+			return p.endShim(ctx, container.ID())
 		}
 		if err != nil {
 			return err
@@ -151,6 +153,16 @@ func endTask(ctx context.Context, container client.Container) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// endShim ends what an engine has that was killed while it made a task: a shim with
+// nothing in it. There is no such task then, and none can be made.
+func (p *Provider) endShim(ctx context.Context, id string) error {
+	_, err := p.client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	if isGone(err) {
+		return nil
+	}
+	return errgrpc.ToNative(err)
 }
 
 // halt ends a sandbox's processes, gently first, and keeps the sandbox itself.
@@ -176,7 +188,7 @@ func (p *Provider) halt(ctx context.Context, name string) error {
 	if err != nil {
 		return p.translate(err, "stopping the sandbox "+name)
 	}
-	return p.translate(endTask(p.ctx(ctx), container), "stopping the sandbox "+name)
+	return p.translate(p.endTask(ctx, container), "stopping the sandbox "+name)
 }
 
 // load finds a sandbox of this instance.

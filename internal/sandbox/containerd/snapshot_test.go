@@ -227,7 +227,7 @@ func TestHalfSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := endTask(p.ctx(within(t)), container); err != nil {
+	if err := p.endTask(within(t), container); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Snapshot(within(t), "box", "kept", nil); err != nil {

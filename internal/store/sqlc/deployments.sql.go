@@ -682,6 +682,15 @@ func (q *Queries) ReleaseUses(ctx context.Context, name string) (bool, error) {
 	return exists, err
 }
 
+const retargetRoute = `-- name: RetargetRoute :exec
+UPDATE routes SET target = $1 WHERE host = $2 AND sandbox_id = $3
+`
+
+func (q *Queries) RetargetRoute(ctx context.Context, target string, host string, sandboxID string) error {
+	_, err := q.db.Exec(ctx, retargetRoute, target, host, sandboxID)
+	return err
+}
+
 const routes = `-- name: Routes :many
 SELECT host, project_id, deployment_id, sandbox_id, target, updated_at, state FROM routes
 `
@@ -712,6 +721,17 @@ func (q *Queries) Routes(ctx context.Context) ([]Route, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const sandboxExpected = `-- name: SandboxExpected :one
+SELECT EXISTS (SELECT 1 FROM sandboxes WHERE id = $1)
+`
+
+func (q *Queries) SandboxExpected(ctx context.Context, id string) (bool, error) {
+	row := q.db.QueryRow(ctx, sandboxExpected, id)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const sandboxes = `-- name: Sandboxes :many

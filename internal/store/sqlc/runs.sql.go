@@ -59,6 +59,17 @@ func (q *Queries) AppendLog(ctx context.Context, arg AppendLogParams) (AppendLog
 	return i, err
 }
 
+const cancelRequested = `-- name: CancelRequested :one
+SELECT (cancel_requested_at IS NOT NULL)::bool FROM runs WHERE id = $1
+`
+
+func (q *Queries) CancelRequested(ctx context.Context, id string) (bool, error) {
+	row := q.db.QueryRow(ctx, cancelRequested, id)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const claimRun = `-- name: ClaimRun :one
 UPDATE runs SET owner = $1, epoch = epoch + 1, lease_expires_at = now() + make_interval(secs => $2::float8),
     state = CASE WHEN state = 'QUEUED' THEN 'RUNNING'::run_state ELSE state END, started_at = coalesce(started_at, now())
@@ -250,9 +261,10 @@ func (q *Queries) LastLogSeq(ctx context.Context, runID string) (int64, error) {
 }
 
 const lockProject = `-- name: LockProject :exec
-SELECT id FROM projects WHERE id = $1 FOR UPDATE
+SELECT id FROM projects WHERE id = $1 FOR NO KEY UPDATE
 `
 
+// Not against foreign keys that are checked: two that did so before could not both lock it.
 func (q *Queries) LockProject(ctx context.Context, id string) error {
 	_, err := q.db.Exec(ctx, lockProject, id)
 	return err
@@ -714,6 +726,16 @@ UPDATE runs SET deployment_id = $1 WHERE id = $2
 
 func (q *Queries) SetRunDeployment(ctx context.Context, deploymentID *string, iD string) error {
 	_, err := q.db.Exec(ctx, setRunDeployment, deploymentID, iD)
+	return err
+}
+
+const setRunFailure = `-- name: SetRunFailure :exec
+UPDATE runs SET failure = coalesce(failure, $1) WHERE id = $2
+`
+
+// The first failure of a run is the one that counts.
+func (q *Queries) SetRunFailure(ctx context.Context, failure *coderunner.Failure, iD string) error {
+	_, err := q.db.Exec(ctx, setRunFailure, failure, iD)
 	return err
 }
 
