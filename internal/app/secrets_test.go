@@ -52,7 +52,7 @@ func newVault(t *testing.T, projects int) *vault {
 			t.Fatal(err)
 		}
 		working := must(v.keys.Seal(p.ID, "run/"+run.ID+"/variables", []byte(`[]`)))(t)
-		for _, err := range []error{v.Release(t.Context(), deployment, "app-"+run.ID, released), v.SetRunVariables(t.Context(), run.ID, working), v.SetDatabaseConnection(t.Context(), d.ID, "db-"+d.ID, sealed), v.SetDeploymentDatabase(t.Context(), deployment.ID, "db-"+d.ID, sealed)} {
+		for _, err := range []error{v.SetDeploymentStatus(t.Context(), deployment.ID, coderunner.Provisioning), v.SetDeploymentStatus(t.Context(), deployment.ID, coderunner.Building), v.Release(t.Context(), deployment, "app-"+run.ID, released), v.SetRunVariables(t.Context(), run.ID, working), v.SetDatabaseConnection(t.Context(), d.ID, "db-"+d.ID, sealed), v.SetDeploymentDatabase(t.Context(), deployment.ID, "db-"+d.ID, sealed)} {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -89,6 +89,11 @@ func TestSecretsOfADeployment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, status := range []coderunner.DeploymentStatus{coderunner.Provisioning, coderunner.Building} {
+		if err := p.store.SetDeploymentStatus(t.Context(), deployment.ID, status); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := p.store.Release(t.Context(), deployment, "app-1", applied); err != nil {
 		t.Fatal(err)
 	}
