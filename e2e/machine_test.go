@@ -14,6 +14,8 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/vishvananda/netlink"
+
+	"github.com/coderunner/coderunner/internal/netdump"
 )
 
 // inventory is what this machine has of a server's projects, one line each. It asks
@@ -93,7 +95,7 @@ func inEngine(s *server) (found []string, err error) {
 
 // links lists network devices by the alias that says whose they are.
 func links(s *server) (found []string, err error) {
-	all, err := netlink.LinkList()
+	all, err := netdump.Links()
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +109,7 @@ func links(s *server) (found []string, err error) {
 
 // linkLocal lists the IPv6 addresses of the server's links.
 func linkLocal(s *server) (found []string, err error) {
-	all, err := netlink.LinkList()
+	all, err := netdump.Links()
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func linkLocal(s *server) (found []string, err error) {
 		if !strings.Contains(link.Attrs().Alias, s.instance+" ") {
 			continue
 		}
-		addresses, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		addresses, err := netdump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V6) })
 		if err != nil {
 			return nil, err
 		}

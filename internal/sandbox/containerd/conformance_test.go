@@ -10,10 +10,10 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/vishvananda/netlink"
 
 	"github.com/coderunner/coderunner/appliances"
 	"github.com/coderunner/coderunner/internal/appliance"
+	"github.com/coderunner/coderunner/internal/netdump"
 	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/sandbox/sandboxtest"
 )
@@ -107,7 +107,7 @@ func leftovers(t *testing.T, p *Provider) []string {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	links, err := netlink.LinkList()
+	links, err := netdump.Links()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/netdump"
 )
 
 // Each network is a bridge with a /26 of the pool; each sandbox has a network
@@ -233,7 +234,7 @@ func hardwareAddress(ip netip.Addr) net.HardwareAddr {
 func gateway(subnet netip.Prefix) netip.Addr { return subnet.Addr().Next() }
 
 func bridgeSubnet(link netlink.Link) (netip.Prefix, error) {
-	addresses, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	addresses, err := netdump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
 	if err != nil {
 		return netip.Prefix{}, err
 	}
@@ -247,7 +248,7 @@ func bridgeSubnet(link netlink.Link) (netip.Prefix, error) {
 
 // chooseSubnet takes the kept subnet, or else a free one that this machine has no route into.
 func chooseSubnet(seed string, kept netip.Prefix) (netip.Prefix, error) {
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := netdump.Whole(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return netip.Prefix{}, err
 	}
@@ -289,7 +290,7 @@ func chooseSubnet(seed string, kept netip.Prefix) (netip.Prefix, error) {
 
 // chooseAddress takes the kept address if it is free, or else the first that is.
 func (p *Provider) chooseAddress(bridge netlink.Link, subnet netip.Prefix, kept netip.Addr) (netip.Addr, error) {
-	links, err := netlink.LinkList()
+	links, err := netdump.Links()
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -318,7 +319,7 @@ func (p *Provider) chooseAddress(bridge netlink.Link, subnet netip.Prefix, kept 
 
 // ListNetworks implements sandbox.Provider.
 func (p *Provider) ListNetworks(context.Context) ([]string, error) {
-	links, err := netlink.LinkList()
+	links, err := netdump.Links()
 	if err != nil {
 		return nil, fmt.Errorf("list the networks: %w", err)
 	}
@@ -362,7 +363,7 @@ func (p *Provider) removeNetwork(ctx context.Context, network string) error {
 	case err != nil:
 		return err
 	default:
-		links, err := netlink.LinkList()
+		links, err := netdump.Links()
 		if err != nil {
 			return err
 		}
@@ -387,7 +388,9 @@ func (p *Provider) removeNetwork(ctx context.Context, network string) error {
 
 // uplinkMTU is the largest packet that leaves this machine whole.
 func uplinkMTU() (int, error) {
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+	routes, err := netdump.Whole(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+	})
 	if err != nil {
 		return 0, fmt.Errorf("look for the uplink: %w", err)
 	}
