@@ -100,8 +100,8 @@ func (t tree) create() error {
 	return os.MkdirAll(filepath.Dir(t.file("freezer", t.group, "cgroup.procs")), 0o755)
 }
 
-func (t tree) add(pid uint32) error {
-	return os.WriteFile(t.file("freezer", t.group, "cgroup.procs"), []byte(strconv.FormatUint(uint64(pid), 10)), 0)
+func (t tree) add(pid int) error {
+	return os.WriteFile(t.file("freezer", t.group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 }
 
 func (t tree) members() []int {

@@ -3,6 +3,7 @@ package containerd
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -200,7 +201,7 @@ func testCrash(t *testing.T, p *Provider) {
 	}
 }
 
-// testCrashDuringExec: whoever waits for a command is told, and the command does not go on unseen.
+// testCrashDuringExec: a command goes on while the engine is away, to its own end.
 func testCrashDuringExec(t *testing.T, p *Provider) {
 	makeBox(t, p, sandbox.Spec{Name: "box", Template: bare.TemplateRef})
 	reading, writing, err := os.Pipe()
@@ -208,29 +209,39 @@ func testCrashDuringExec(t *testing.T, p *Provider) {
 		t.Fatal(err)
 	}
 	defer reading.Close()
-	ended := make(chan error, 1)
+	input, feed := io.Pipe()
+	defer feed.Close()
+	type end struct {
+		exit sandbox.Exit
+		err  error
+	}
+	ended := make(chan end, 1)
 	go func() {
-		cmd := script(`echo ready; sleep 1000.77 & sleep 1000.77`)
-		cmd.Stdout = writing
-		_, err := p.Exec(within(t), "box", cmd)
+		cmd := script(`echo ready; read -r code; sleep 1000.77 & exit "$code"`)
+		cmd.Stdin, cmd.Stdout = input, writing
+		exit, err := p.Exec(within(t), "box", cmd)
 		writing.Close()
-		ended <- err
+		ended <- end{exit, err}
 	}()
 	if _, err := reading.Read(make([]byte, 6)); err != nil {
 		t.Fatal(err)
 	}
 	killEngine(t, p.cfg)
+	if _, err := io.WriteString(feed, "7\n"); err != nil {
+		t.Fatal(err)
+	}
+	feed.Close()
 	select {
-	case err := <-ended:
-		if coderunner.KindOf(err) != coderunner.Unavailable {
-			t.Errorf("Exec whose engine died: %v", err)
+	case e := <-ended:
+		if e.err != nil || e.exit.Code != 7 {
+			t.Errorf("Exec whose engine died: %+v, %v", e.exit, e.err)
 		}
 	case <-time.After(patience):
 		t.Fatal("Exec whose engine died does not return")
 	}
 	until(t, "the engine is back", func() bool { _, err := p.Get(within(t), "box"); return err == nil })
 	if got := sh(t, p, "box", `cat /proc/[0-9]*/cmdline | tr '\0' ' ' | grep -o 'sleep 1000[.]77' || echo none`); got != "none\n" {
-		t.Errorf("the command goes on: %q", got)
+		t.Errorf("what the command started goes on: %q", got)
 	}
 }
 

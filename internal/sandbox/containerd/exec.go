@@ -4,17 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	client "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -44,12 +45,16 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 	}
 	defer cancel()
 	kills := p.cgroups.oomKills(sandboxGroup(container.ID()))
-	launched, err := p.launch(timed, launch{name: name, container: container, task: task, group: group, cmd: cmd, creator: cio.NullIO, read: true})
+	entry, err := p.entry(timed, container, task, group, cmd)
+	var begun *launched
+	if err == nil {
+		begun, err = p.launch(timed, name, entry, cmd)
+	}
 	if err != nil {
 		err = p.afterExec(ctx, timed, name, err, cmd)
 		return sandbox.Exit{TimedOut: err == nil}, err
 	}
-	exit, err := p.await(timed, launched)
+	exit, err := begun.await(timed)
 	exit.OOMKilled = p.cgroups.oomKills(sandboxGroup(container.ID())) > kills
 	if err != nil {
 		err = p.afterExec(ctx, timed, name, err, cmd)
@@ -86,91 +91,86 @@ func (p *Provider) afterLaunch(ctx context.Context, name string, err error, cmd 
 	if info, known := p.Get(context.WithoutCancel(ctx), name); known == nil && info.State == sandbox.StateStopped {
 		return stopped(name)
 	}
-	switch text := err.Error(); { // the runtime has no other words
-	case strings.Contains(text, "chdir"):
+	var path *os.PathError
+	switch {
+	case errors.As(err, &path) && path.Op == "chdir":
 		return coderunner.Wrap(err, coderunner.Invalid, "The directory %q cannot be entered in the sandbox. Check that it exists.", cmd.Dir)
-	case strings.Contains(text, unix.EAGAIN.Error()) || p.cgroups.full(sandboxGroup(p.containerID(name))):
+	case errors.Is(err, unix.EAGAIN) || p.cgroups.full(sandboxGroup(p.containerID(name))):
 		return coderunner.Wrap(err, coderunner.Unavailable, "The sandbox %s is full: it runs as many processes as it may. Stop some, then try again.", name)
 	}
 	return p.translate(err, doing+" in the sandbox "+name)
 }
 
-// launch is what is needed to begin a process.
-type launch struct {
-	name      string
-	container client.Container
-	task      client.Task
-	group     string // the name of its cgroup
-	execID    string // its id in the engine; "" for a random one
-	cmd       sandbox.Command
-	creator   cio.Creator // for what the engine does with its output
-	read      bool        // or its output comes to us
-}
-
-// launched is a process that has begun.
+// launched is a command that has begun, as a child of this program.
 type launched struct {
-	process client.Process
-	exits   <-chan client.ExitStatus
-	tree    tree
-	gate    *gate
-	fed     chan struct{} // closed when its input has been written, or nobody reads it any more
-	unread  error         // why its input could not be read to the end; valid once fed is closed
+	exits  <-chan sandbox.Exit
+	tree   tree
+	gate   *gate
+	fed    chan struct{} // closed when its input has been written, or nobody reads it any more
+	unread error         // why its input could not be read to the end; valid once fed is closed
 }
 
-// launch begins a process in a cgroup of its own.
-func (p *Provider) launch(ctx context.Context, l launch) (*launched, error) {
-	spec, err := l.container.Spec(p.ctx(ctx))
+// entry prepares a process that is to begin in a sandbox.
+func (p *Provider) entry(ctx context.Context, container client.Container, task client.Task, group string, cmd sandbox.Command) (entry, error) {
+	meta, err := container.Info(p.ctx(ctx), client.WithoutRefreshedMetadata)
+	if err != nil {
+		return entry{}, err
+	}
+	var spec specs.Spec
+	if err := json.Unmarshal(meta.Spec.GetValue(), &spec); err != nil {
+		return entry{}, fmt.Errorf("read the specification of %s: %w", container.ID(), err)
+	}
+	process, err := processSpec(spec.Process, cmd, meta.Labels)
+	if err != nil {
+		return entry{}, err
+	}
+	filters, err := filtersOf(int(task.Pid()))
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{ID: container.ID(), Init: int(task.Pid()), Group: group, Process: process, Filters: filters}, nil
+}
+
+// launch begins a command in a control group of its own.
+func (p *Provider) launch(ctx context.Context, name string, e entry, cmd sandbox.Command) (*launched, error) {
+	gate, err := makeGate(p.gatePath(name, e.Group), cmd.Stdout, cmd.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	labels, err := l.container.Labels(p.ctx(ctx))
+	e.Process.Args = gate.arguments(execScript, e.Process, cmd.Argv)
+	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
-	}
-	process, err := processSpec(spec.Process, l.cmd, labels)
-	if err != nil {
-		return nil, err
-	}
-	if l.execID == "" {
-		l.execID = newExecID()
-	}
-	gate, err := p.makeGate(l)
-	if err != nil {
-		return nil, err
-	}
-	process.Args = append(gate.arguments(), l.cmd.Argv...)
-	begun := &launched{tree: p.cgroups.tree(l.container.ID(), l.group), gate: gate, fed: make(chan struct{})}
-	fail := func(err error) (*launched, error) {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*killTime)
-		defer cancel()
-		err = errors.Join(err, begun.tree.kill(cleanup))
 		gate.close()
-		if begun.process != nil {
-			_, _ = begun.process.Delete(p.ctx(cleanup), client.WithProcessKill)
-		}
 		return nil, err
 	}
-	if err := begun.tree.create(); err != nil {
-		return fail(err)
+	defer nothing.Close()
+	pid, err := e.enter(p.cgroups, [3]*os.File{nothing, nothing, nothing})
+	if err != nil {
+		gate.close()
+		return nil, errors.Join(err, p.cgroups.tree(e.ID, e.Group).kill(context.WithoutCancel(ctx)))
 	}
-	if begun.process, err = l.task.Exec(p.ctx(ctx), l.execID, process, l.creator); err != nil {
-		return fail(err)
-	}
-	// The watch outlives ctx: a killed command has an end as well.
-	if begun.exits, err = begun.process.Wait(p.ctx(context.WithoutCancel(ctx))); err != nil {
-		return fail(err)
-	}
-	if err := begun.process.Start(p.ctx(ctx)); err != nil {
-		return fail(err)
-	}
-	if err := begun.tree.add(begun.process.Pid()); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fail(err)
-	}
+	exits := make(chan sandbox.Exit, 1)
+	go func() { exits <- reap(pid) }()
+	begun := &launched{exits: exits, tree: p.cgroups.tree(e.ID, e.Group), gate: gate, fed: make(chan struct{})}
 	go func() {
 		defer close(begun.fed)
-		begun.unread = gate.open(l.cmd.Stdin)
+		begun.unread = gate.open(cmd.Stdin)
 	}()
 	return begun, nil
+}
+
+// reap waits for the end of a child.
+func reap(pid int) sandbox.Exit {
+	var status unix.WaitStatus
+	for {
+		if _, err := unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if status.Signaled() {
+		return sandbox.Exit{Code: 128 + int(status.Signal()), Signal: int(status.Signal())}
+	}
+	return exitOf(uint32(status.ExitStatus()))
 }
 
 // inputTime is how long the reader of a command's input may hold up its end.
@@ -178,25 +178,18 @@ func (p *Provider) launch(ctx context.Context, l launch) (*launched, error) {
 const inputTime = time.Second
 
 // await waits for the end of a command and of all that it started.
-func (p *Provider) await(ctx context.Context, l *launched) (sandbox.Exit, error) {
-	var status client.ExitStatus
+func (l *launched) await(ctx context.Context) (exit sandbox.Exit, err error) {
 	var stopped error
-	cleanup, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
 	select {
-	case status = <-l.exits:
+	case exit = <-l.exits:
 	case <-ctx.Done():
 		stopped = ctx.Err()
 	}
-	limit, end := context.WithTimeout(cleanup, 2*killTime)
+	limit, end := context.WithTimeout(context.WithoutCancel(ctx), 2*killTime)
 	defer end()
 	killed := l.tree.kill(limit)
 	if stopped != nil && killed == nil {
-		select {
-		case status = <-l.exits:
-		case <-limit.Done():
-			killed = fmt.Errorf("the engine did not tell the end of a killed command")
-		}
+		exit = <-l.exits
 	}
 	l.gate.abandon()
 	var unread error
@@ -206,13 +199,7 @@ func (p *Provider) await(ctx context.Context, l *launched) (sandbox.Exit, error)
 	case <-time.After(inputTime):
 	}
 	l.gate.close() // returns when all output has been delivered
-	if _, err := l.process.Delete(p.ctx(limit), client.WithProcessKill); err != nil && !isGone(err) && stopped == nil && killed == nil {
-		killed = err
-	}
-	if stopped != nil || killed != nil || unread != nil {
-		return exitOf(status.ExitCode()), errors.Join(stopped, killed, unread)
-	}
-	return exitOf(status.ExitCode()), status.Error()
+	return exit, errors.Join(stopped, killed, unread)
 }
 
 func exitOf(code uint32) sandbox.Exit {

@@ -9,9 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,12 +21,9 @@ import (
 // of ours: by then the process is in a cgroup of its own, from which nothing that
 // it starts can leave. What follows on the pipe is the process's own input. The
 // command is passed as arguments; nothing of it is read as shell text.
-//
-// The pipes are ours and not the engine's: its shim (1.6) stops answering when
-// the reader of a command's output dies while the command is being started.
 const (
-	startScript = `exec <"$0.in" && read -r _ && exec "$@"`
-	execScript  = `exec <"$0.in" && read -r _ && exec >"$0.out" 2>"$0.err" && exec "$@"`
+	startScript = `ulimit -c 0 && ulimit -n "$1" && shift && exec <"$0.in" && read -r _ && exec "$@"`
+	execScript  = `ulimit -c 0 && ulimit -n "$1" && shift && exec <"$0.in" && read -r _ && exec >"$0.out" 2>"$0.err" && exec "$@"`
 )
 
 // gate is where a new process waits: pipes in the sandbox's run directory, named
@@ -32,32 +31,30 @@ const (
 type gate struct {
 	path   string // on the host, without the pipe's suffix
 	inside string
-	script string
 	closed sync.Once
 	ends   []*os.File // write ends of ours, which keep the readers from an early end
 	copies sync.WaitGroup
 }
 
-// newExecID is an id of the engine. They are never used twice: the engine may
-// not forget one whose client died at the wrong moment.
-func newExecID() string { return "x" + strings.ToLower(rand.Text()) }
-
-func (p *Provider) gate(name, group, execID string) *gate {
-	file := group + "." + execID
-	return &gate{path: filepath.Join(p.sandboxDir(name), "run", file), inside: runMount + "/" + file, script: startScript}
+// gatePath is a new place for the pipes of a process of the group. No place is
+// used twice: whoever made one before may have died at any moment.
+func (p *Provider) gatePath(name, group string) string {
+	return filepath.Join(p.sandboxDir(name), "run", group+"."+strings.ToLower(rand.Text()))
 }
 
-// makeGate makes the pipes and, if the output comes to us, begins to read it.
-func (p *Provider) makeGate(l launch) (*gate, error) {
-	g := p.gate(l.name, l.group, l.execID)
-	if err := makePipe(g.path+".in", 0o644); err != nil {
+// newGate makes the pipe at which the process waits.
+func newGate(path string) (*gate, error) {
+	g := &gate{path: path, inside: runMount + "/" + filepath.Base(path)}
+	return g, makePipe(g.path+".in", 0o644)
+}
+
+// makeGate makes the pipes of a command whose output comes to us, and begins to read that.
+func makeGate(path string, stdout, stderr io.Writer) (*gate, error) {
+	g, err := newGate(path)
+	if err != nil {
 		return nil, err
 	}
-	if !l.read {
-		return g, nil
-	}
-	g.script = execScript
-	for suffix, to := range map[string]io.Writer{".out": l.cmd.Stdout, ".err": l.cmd.Stderr} {
+	for suffix, to := range map[string]io.Writer{".out": stdout, ".err": stderr} {
 		if err := g.receive(g.path+suffix, to); err != nil {
 			g.close()
 			return nil, err
@@ -102,7 +99,17 @@ func (g *gate) receive(path string, to io.Writer) error {
 	return nil
 }
 
-func (g *gate) arguments() []string { return []string{"/bin/sh", "-c", g.script, g.inside} }
+// arguments are those of the process at the gate. It limits itself there: nobody
+// else may, unless the host gives us CAP_SYS_RESOURCE.
+func (g *gate) arguments(script string, process *specs.Process, command []string) []string {
+	args := []string{"/bin/sh", "-c", script, g.inside}
+	for _, limit := range process.Rlimits {
+		if limit.Type == "RLIMIT_NOFILE" {
+			args = append(args, strconv.FormatUint(limit.Hard, 10))
+		}
+	}
+	return append(args, command...)
+}
 
 // open lets the process begin and passes it input. It returns when all is
 // passed or the process reads no more. Its error is the input's own.
@@ -157,12 +164,6 @@ func (g *gate) close() {
 		os.Remove(g.path + ".out")
 		os.Remove(g.path + ".err")
 	})
-}
-
-// waiting reports that the process has not begun: whoever was to let it in is gone.
-func (g *gate) waiting() bool {
-	_, err := os.Lstat(g.path + ".in")
-	return err == nil
 }
 
 // clear ends what earlier launches of the group left, at the gate or beyond it.

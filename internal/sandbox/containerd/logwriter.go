@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // The output of a long-lived process is a sequence of records in files named by
@@ -35,46 +32,6 @@ const (
 	recordErr = 'e'
 	recordEnd = 'x'
 )
-
-// logWriterCommand is the argument with which the engine runs this program to
-// keep a process's output.
-const logWriterCommand = "sandbox-log-writer"
-
-// Dispatch runs what a sandbox needs of this same program and reports whether
-// there was such a thing to do. Call it first in main, and in TestMain.
-func Dispatch(args []string) bool {
-	if len(args) != 3 || args[1] != logWriterCommand {
-		return false
-	}
-	if err := writeLog(args[2]); err != nil {
-		fmt.Fprintln(os.Stderr, "keeping a process's output:", err)
-		os.Exit(1)
-	}
-	return true
-}
-
-// writeLog keeps what comes from the engine's logging hook: file descriptor 3 is
-// standard output, 4 standard error, and closing 5 says that we are ready
-// (containerd, "Logging Plugins"). It ends with both streams.
-func writeLog(dir string) error {
-	// The engine sends SIGTERM once the process is gone; the pipes may still have its last words.
-	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
-	w, err := openOutput(dir)
-	if err != nil {
-		return err
-	}
-	defer w.file.Close()
-	ready := os.NewFile(5, "ready")
-	if err := ready.Close(); err != nil {
-		return err
-	}
-	var streams sync.WaitGroup
-	for fd, kind := range map[uintptr]byte{3: recordOut, 4: recordErr} {
-		streams.Go(func() { w.copy(os.NewFile(fd, "output"), kind) })
-	}
-	streams.Wait()
-	return w.record(recordEnd, nil)
-}
 
 // outputWriter appends records.
 type outputWriter struct {

@@ -2,11 +2,16 @@ package containerd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -196,9 +201,9 @@ func TestHalfDestroyed(t *testing.T) {
 	}
 }
 
-// TestOneLogWriter: a process that is started again before anybody saw its end
-// has one keeper of its output, not two that write over each other.
-func TestOneLogWriter(t *testing.T) {
+// TestOneKeeper: a process that is started again before anybody saw its end has
+// one keeper of its output, not two that write over each other.
+func TestOneKeeper(t *testing.T) {
 	t.Parallel()
 	p := open(t, newConfig(t))
 	makeBox(t, p, sandbox.Spec{Name: "box", Template: ready(t, p, templateOf(t, "postgres-15"))})
@@ -210,17 +215,62 @@ func TestOneLogWriter(t *testing.T) {
 		return sh(t, p, "box", `cat started 2>/dev/null || true`) == "x\nx\nx\n"
 	})
 	printed(t, p, "box", "app", "up\nup\nup\n")
-	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if keepers := keepersOf(t, p, "box", "app"); len(keepers) != 1 {
+		t.Errorf("the keepers of one process are %v", keepers)
+	}
+}
+
+// TestKeeperDies: a process that nobody keeps any more does not go on unseen.
+func TestKeeperDies(t *testing.T) {
+	t.Parallel()
+	p := open(t, newConfig(t))
+	makeBox(t, p, sandbox.Spec{Name: "box", Template: ready(t, p, templateOf(t, "postgres-15"))})
+	if err := p.Start(within(t), "box", "app", script(`trap "" PIPE; echo up; exec sleep 1000`)); err != nil {
+		t.Fatal(err)
+	}
+	printed(t, p, "box", "app", "up\n")
+	running, err := p.Process(within(t), "box", "app")
+	if err != nil || !running.Running {
+		t.Fatalf("the process is %+v, %v", running, err)
+	}
+	for _, pid := range keepersOf(t, p, "box", "app") {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, err := p.Wait(within(t), "box", "app")
+	if err != nil || status.Running || status.Exit.Signal != 9 {
+		t.Errorf("after its keeper died the process is %+v, %v", status, err)
+	}
+	if err := unix.Kill(running.PID, 0); !errors.Is(err, unix.ESRCH) && !isZombie(running.PID) {
+		t.Errorf("the process goes on: %v", err)
+	}
+	if err := p.Start(within(t), "box", "app", script(`echo again; exec sleep 1000`)); err != nil {
+		t.Errorf("starting it again: %v", err)
+	}
+	printed(t, p, "box", "app", "up\nagain\n")
+}
+
+func isZombie(pid int) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return strings.Contains(string(status), "\nState:\tZ")
+}
+
+// keepersOf are the processes that hold a process's lifeline.
+func keepersOf(t *testing.T, p *Provider, name, process string) (pids []int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/fd/*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	writers := 0
-	for _, path := range commands {
-		if line, _ := os.ReadFile(path); strings.Contains(string(line), p.outputDir("box", "app")) {
-			writers++
+	for _, file := range files {
+		if target, _ := os.Readlink(file); target == p.lifelinePath(name, process) {
+			pid, err := strconv.Atoi(strings.Split(file, "/")[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
 		}
 	}
-	if writers != 1 {
-		t.Errorf("%d processes keep the output of one", writers)
-	}
+	return pids
 }

@@ -1,0 +1,273 @@
+package containerd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// entry is a process that is to begin in a running sandbox, with all that its
+// sandbox's first process has and nothing more: the same namespaces, control
+// groups, system call filters and bounds of capabilities.
+type entry struct {
+	ID      string              // the sandbox's, at the engine
+	Init    int                 // its first process, as the host counts
+	Group   string              // the name of the control group that the process gets
+	Process *specs.Process      // what to run
+	Filters [][]unix.SockFilter // of system calls, the oldest first
+}
+
+// ownNamespaces are those of a sandbox, by their names in /proc/PID/ns. That of files comes
+// last: there is no /proc of the host behind it.
+var ownNamespaces = []struct {
+	name string
+	flag int
+}{{"ipc", unix.CLONE_NEWIPC}, {"uts", unix.CLONE_NEWUTS}, {"net", unix.CLONE_NEWNET}, {"pid", unix.CLONE_NEWPID}, {"cgroup", unix.CLONE_NEWCGROUP}, {"mnt", unix.CLONE_NEWNS}}
+
+// enter begins the process, as a child of this one, and puts it into the tree. Its
+// files are its standard input, output and error. It must wait by itself until it
+// is let on: it is outside of its groups for a moment.
+func (e entry) enter(c cgroups, files [3]*os.File) (pid int, err error) {
+	var open []*os.File
+	defer func() {
+		for _, f := range open {
+			f.Close()
+		}
+	}()
+	for _, ns := range ownNamespaces {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", e.Init, ns.name))
+		if err != nil {
+			return 0, fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
+		}
+		open = append(open, f)
+	}
+	groups, err := c.groupsOf(e.ID, e.Init) // after the namespaces: the number may belong to another process by now
+	if err != nil {
+		return 0, err
+	}
+	// Not ours alone: whoever started us may have left files open.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return 0, fmt.Errorf("keep our files out of the sandbox %s: %w", e.ID, err)
+	}
+	err = onThread(func() error {
+		if err := e.disguise(open); err != nil {
+			return fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
+		}
+		pid, err = syscall.ForkExec(e.Process.Args[0], e.Process.Args, &syscall.ProcAttr{
+			Dir: e.Process.Cwd, Env: e.Process.Env, Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
+			Sys: &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: e.Process.User.UID, Gid: e.Process.User.GID}},
+		})
+		if err != nil {
+			var there unix.Stat_t
+			if missing := unix.Stat(e.Process.Cwd, &there); missing != nil || there.Mode&unix.S_IFMT != unix.S_IFDIR || errors.Is(err, unix.EACCES) {
+				return &os.PathError{Op: "chdir", Path: e.Process.Cwd, Err: err}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err = e.settle(c, groups, pid); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, 0, nil)
+		return 0, err
+	}
+	return pid, nil
+}
+
+// disguise makes the calling thread one whose children belong to the sandbox. The
+// thread cannot go back and must be thrown away.
+func (e entry) disguise(open []*os.File) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("make a keyring: %w", err)
+	}
+	for i, ns := range ownNamespaces {
+		if err := unix.Setns(int(open[i].Fd()), ns.flag); err != nil {
+			return fmt.Errorf("its namespace %s: %w", ns.name, err)
+		}
+	}
+	unix.Umask(0o022)
+	if err := bound(e.Process.Capabilities); err != nil {
+		return err
+	}
+	if e.Process.NoNewPrivileges {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return err
+		}
+	}
+	for _, filter := range e.Filters {
+		program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+		if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program))); errno != 0 {
+			return fmt.Errorf("its filter of system calls: %w", errno)
+		}
+	}
+	return nil
+}
+
+// capabilities are the numbers of those that a sandbox's users may have.
+var capabilities = map[string]uintptr{"CAP_CHOWN": unix.CAP_CHOWN, "CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE, "CAP_FOWNER": unix.CAP_FOWNER, "CAP_FSETID": unix.CAP_FSETID,
+	"CAP_KILL": unix.CAP_KILL, "CAP_SETGID": unix.CAP_SETGID, "CAP_SETUID": unix.CAP_SETUID}
+
+// bound takes from the calling thread's children what the bounding set does not
+// have. A child that runs as another user than root has none of that either.
+func bound(caps *specs.LinuxCapabilities) error {
+	keep := map[uintptr]bool{}
+	if caps != nil {
+		for _, name := range caps.Bounding {
+			number, known := capabilities[name]
+			if !known {
+				return fmt.Errorf("the capability %s is not known", name)
+			}
+			keep[number] = true
+		}
+	}
+	for number := uintptr(0); ; number++ {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, number, 0, 0, 0); errors.Is(err, unix.EINVAL) {
+			break // one more than this kernel has
+		}
+		if keep[number] {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, number, 0, 0, 0); err != nil {
+			return fmt.Errorf("drop the capability %d: %w", number, err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	return unix.Capset(&header, &data[0])
+}
+
+// settle puts the process into its control groups. When the machine's memory runs
+// out it counts like the sandbox's first process.
+func (e entry) settle(c cgroups, groups []string, pid int) error {
+	score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", e.Init))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), score, 0); err != nil && !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	for _, group := range groups {
+		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+			return fmt.Errorf("join the sandbox's control group: %w", err)
+		}
+	}
+	t := c.tree(e.ID, e.Group)
+	if err := t.create(); err != nil {
+		return err
+	}
+	return t.add(pid)
+}
+
+// groupsOf lists the directories of the sandbox's control groups that its first
+// process is in.
+func (c cgroups) groupsOf(id string, pid int) ([]string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return nil, fmt.Errorf("enter the sandbox %s: its process %d is gone: %w", id, pid, err)
+	}
+	var dirs []string
+	for line := range strings.Lines(string(text)) { // number:controllers:path (cgroups(7))
+		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		controllers, path, _ := strings.Cut(rest, ":")
+		if path != sandboxGroup(id) {
+			continue
+		}
+		first, _, _ := strings.Cut(controllers, ",")
+		dir := filepath.Join(cgroupRoot, strings.TrimPrefix(first, "name="), path)
+		if controllers == "" && !c.unified { // beside the others, and perhaps not even mounted
+			dir = filepath.Join(cgroupRoot, "unified", path)
+			if _, err := os.Stat(dir); err != nil {
+				continue
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	if len(dirs) == 0 {
+		return nil, fmt.Errorf("enter the sandbox %s: its process %d is gone", id, pid)
+	}
+	return dirs, nil
+}
+
+// ptraceGetFilter asks for one of a stopped process's filters (ptrace(2),
+// PTRACE_SECCOMP_GET_FILTER).
+const ptraceGetFilter = 0x420c
+
+// filtersTime is how long the runtime may take from saying that the first process
+// runs until that has its filter.
+const filtersTime = 5 * time.Second
+
+// filtersOf reads the system call filters of a sandbox's first process, the oldest
+// first. It is stopped for that, for some microseconds.
+func filtersOf(pid int) (filters [][]unix.SockFilter, err error) {
+	for deadline := time.Now().Add(filtersTime); ; time.Sleep(100 * time.Microsecond) {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Contains(status, []byte("\nSeccomp:\t2\n")) {
+			break
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("the process %d got no filter of system calls within %s", pid, filtersTime)
+		}
+	}
+	err = onThread(func() error {
+		if err := unix.PtraceSeize(pid); err != nil {
+			return fmt.Errorf("look at the process %d: %w", pid, err)
+		}
+		defer func() { _ = unix.PtraceDetach(pid) }()
+		if err := unix.PtraceInterrupt(pid); err != nil {
+			return err
+		}
+		if _, err := unix.Wait4(pid, nil, unix.WALL, nil); err != nil {
+			return err
+		}
+		for {
+			ask := func(at unsafe.Pointer) (int, error) {
+				n, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, ptraceGetFilter, uintptr(pid), uintptr(len(filters)), uintptr(at), 0, 0)
+				if errno != 0 {
+					return 0, errno
+				}
+				return int(n), nil
+			}
+			n, err := ask(nil)
+			if errors.Is(err, unix.ENOENT) && len(filters) > 0 {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("read the filter of system calls (the kernel needs CONFIG_CHECKPOINT_RESTORE): %w", err)
+			}
+			filter := make([]unix.SockFilter, n)
+			if _, err := ask(unsafe.Pointer(&filter[0])); err != nil {
+				return err
+			}
+			filters = append(filters, filter)
+		}
+	})
+	slices.Reverse(filters) // the kernel counts from the newest
+	return filters, err
+}
