@@ -31,6 +31,7 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Info,
 		return sandbox.Info{}, err
 	}
 	defer p.locks.lock(spec.Name)()
+	p.locks.lock(initLock(p.containerID(spec.Name)))()
 	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(spec.Name))
 	switch {
 	case errdefs.IsNotFound(err):
@@ -64,6 +65,7 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 	if err := p.ensureVolumes(spec, user); err != nil {
 		return err
 	}
+	go p.keepers.prepare()
 	networked := make(chan error, 1)
 	go func() { networked <- p.connect(ctx, spec) }()
 	mounts, err := p.record(ctx, spec, hash, from, user)
@@ -78,11 +80,36 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 	if err := p.unpack(ctx, id, pid, user, spec.Files); err != nil {
 		return err
 	}
-	if _, err := p.client.TaskService().Start(p.ctx(ctx), &tasks.StartRequest{ContainerID: id}); err != nil {
-		return errgrpc.ToNative(err)
+	begun := p.locks.lock(initLock(id))
+	go func() {
+		defer begun()
+		p.startInit(context.WithoutCancel(ctx), id)
+	}()
+	return nil
+}
+
+// initLock is held while a sandbox's first process is being started. Others can be
+// in it by then: all that they need is there.
+func initLock(id string) string { return "first process of " + id }
+
+// startTime bounds the start of a first process.
+const startTime = 30 * time.Second
+
+// startInit starts the first process, and says that the sandbox is made. A sandbox
+// whose first process does not start is one that has stopped.
+func (p *Provider) startInit(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	_, err := p.client.TaskService().Start(p.ctx(ctx), &tasks.StartRequest{ContainerID: id})
+	if err == nil {
+		_, err = p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: id, Labels: map[string]string{labelMaking: ""}}, "labels."+labelMaking)
 	}
-	_, err = p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: id, Labels: map[string]string{labelMaking: ""}}, "labels."+labelMaking)
-	return err
+	if err == nil {
+		return
+	}
+	if container, err := p.client.LoadContainer(p.ctx(ctx), id); err == nil {
+		_ = p.killTask(ctx, container)
+	}
 }
 
 // connect gives the sandbox its network and the files that say so.

@@ -124,11 +124,29 @@ func (p *Provider) entry(ctx context.Context, container client.Container, task c
 	if err != nil {
 		return entry{}, err
 	}
-	filters, err := filtersOf(int(task.Pid()))
+	filters, err := p.filtersLike(spec, container.ID(), int(task.Pid()))
 	if err != nil {
 		return entry{}, err
 	}
 	return entry{ID: container.ID(), Init: int(task.Pid()), Group: group, Process: process, Filters: filters}, nil
+}
+
+// filtersLike are the system call filters of a sandbox's first process, or those of
+// another one that has the same.
+func (p *Provider) filtersLike(spec specs.Spec, id string, init int) ([][]unix.SockFilter, error) {
+	text, err := json.Marshal(spec.Linux.Seccomp)
+	if err != nil {
+		return nil, err
+	}
+	if known, is := p.filters.Load(string(text)); is {
+		return known.([][]unix.SockFilter), nil
+	}
+	p.locks.lock(initLock(id))()
+	filters, err := filtersOf(init)
+	if err == nil {
+		p.filters.Store(string(text), filters)
+	}
+	return filters, err
 }
 
 // launch begins a command in a control group of its own.

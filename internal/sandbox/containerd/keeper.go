@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -22,7 +23,7 @@ import (
 // keeperCommand is the argument with which this program keeps a long-lived process.
 const keeperCommand = "sandbox-keeper"
 
-// keeping is what a keeper is told, on its standard input.
+// keeping is what a keeper is told.
 type keeping struct {
 	Entry  entry
 	Argv   []string
@@ -33,7 +34,7 @@ type keeping struct {
 	Record startedProcess // as it begins
 }
 
-// kept is what a keeper answers, on its standard output, once the process has begun.
+// kept is what a keeper answers once the process has begun.
 type kept struct {
 	Error string
 	Chdir bool // the directory could not be entered
@@ -52,22 +53,18 @@ func Dispatch(args []string) bool {
 	return true
 }
 
-// lifeline is the file descriptor of a keeper's write end of a pipe that nobody
-// else has: while it is open the keeper lives.
-const lifeline = 3
-
 // keep is the keeper: the parent of a long-lived process, which outlives the rest of
 // CodeRunner. It keeps what the process prints and how it ends, and then ends itself.
+// Its standard input is a socket, on which it is told what to keep, and answers.
 func keep() error {
-	unix.CloseOnExec(lifeline)
 	// Caught and not ignored: the process must not inherit that.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
 	}
-	var k keeping
-	if err := json.NewDecoder(os.Stdin).Decode(&k); err != nil {
-		return err // whoever started us is gone
+	k, conn, err := receiveKeeping()
+	if err != nil || conn == nil {
+		return err
 	}
 	answer := func(err error) error {
 		var path *os.PathError
@@ -75,7 +72,7 @@ func keep() error {
 		if err != nil {
 			a.Error = err.Error()
 		}
-		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(a), os.Stdout.Close())
+		return errors.Join(err, json.NewEncoder(conn).Encode(a), conn.Close())
 	}
 	out, err := openOutput(k.Output)
 	if err != nil {
@@ -97,6 +94,33 @@ func keep() error {
 	err = tree.kill(context.Background())
 	copies.Wait()
 	return errors.Join(err, out.record(recordEnd, nil), k.finish())
+}
+
+// receiveKeeping waits until the keeper is told what to keep; no connection when
+// nobody will. With the first byte comes the lifeline: it is open from here on until
+// the keeper ends.
+func receiveKeeping() (k keeping, conn *net.UnixConn, err error) {
+	c, err := net.FileConn(os.Stdin)
+	if err != nil {
+		return k, nil, err
+	}
+	os.Stdin.Close()
+	conn = c.(*net.UnixConn)
+	attached := make([]byte, unix.CmsgSpace(4))
+	n, length, _, _, err := conn.ReadMsgUnix(make([]byte, 1), attached)
+	if err != nil || n == 0 {
+		return k, nil, nil // whoever might have needed us is gone
+	}
+	messages, err := unix.ParseSocketControlMessage(attached[:length])
+	if err != nil || len(messages) != 1 {
+		return k, nil, errors.Join(errors.New("there is no lifeline"), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return k, nil, err
+	}
+	unix.CloseOnExec(fds[0])
+	return k, conn, json.NewDecoder(conn).Decode(&k)
 }
 
 // begin starts the process and lets it on, with its output coming to the keeper.
@@ -164,12 +188,97 @@ func (p *Provider) lifelinePath(name, process string) string {
 	return p.processFile(name, process) + ".alive"
 }
 
-// startKeeper begins a process that is kept from now on, whatever becomes of us.
-func (p *Provider) startKeeper(ctx context.Context, name, process string, k keeping) error {
+// keeper is one that has not been told yet what to keep.
+type keeper struct {
+	conn *net.UnixConn
+}
+
+// keepers has at most one in reserve: a program takes longer to start than what it
+// is needed for. One is got ready while a sandbox is being made.
+type keepers struct {
+	mu     sync.Mutex
+	spare  *keeper
+	closed bool
+}
+
+// prepare gets one ready if there is none.
+func (k *keepers) prepare() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.spare == nil && !k.closed {
+		k.spare, _ = newKeeper() // whoever needs it tries again, and tells
+	}
+}
+
+// take returns the one in reserve, or a new one.
+func (k *keepers) take() (*keeper, error) {
+	k.mu.Lock()
+	spare := k.spare
+	k.spare = nil
+	k.mu.Unlock()
+	if spare != nil {
+		return spare, nil
+	}
+	return newKeeper()
+}
+
+// close ends the one in reserve.
+func (k *keepers) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	if k.spare != nil {
+		k.spare.conn.Close()
+	}
+}
+
+func newKeeper() (*keeper, error) {
 	program, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "keeper"), os.NewFile(uintptr(pair[1]), "keeper")
+	defer ours.Close()
+	defer theirs.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(program, keeperCommand)
+	cmd.Stdin, cmd.Dir, cmd.Env, cmd.SysProcAttr = theirs, "/", []string{}, &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	go func() { _ = cmd.Wait() }() // for as long as we are here
+	return &keeper{conn.(*net.UnixConn)}, nil
+}
+
+// errNoKeeper: it had ended before it was told anything.
+var errNoKeeper = errors.New("the keeper is gone")
+
+// tell hands over the lifeline and what to keep, and returns the answer.
+func (k *keeper) tell(ctx context.Context, what keeping, alive *os.File) (answer kept, err error) {
+	defer k.conn.Close()
+	defer context.AfterFunc(ctx, func() { k.conn.Close() })() // nobody hears its answer then
+	if _, _, err := k.conn.WriteMsgUnix([]byte{1}, unix.UnixRights(int(alive.Fd())), nil); err != nil {
+		return answer, errors.Join(errNoKeeper, ctx.Err())
+	}
+	if err = json.NewEncoder(k.conn).Encode(what); err == nil {
+		err = json.NewDecoder(k.conn).Decode(&answer)
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return answer, err
+}
+
+// startKeeper begins a process that is kept from now on, whatever becomes of us.
+func (p *Provider) startKeeper(ctx context.Context, name, process string, what keeping) error {
 	path := p.lifelinePath(name, process)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -182,43 +291,21 @@ func (p *Provider) startKeeper(ctx context.Context, name, process string, k keep
 		return err
 	}
 	defer alive.Close()
-	request, err := json.Marshal(k)
-	if err != nil {
-		return err
-	}
-	var complaint bytes.Buffer
-	keeper := exec.Command(program, keeperCommand)
-	keeper.Stdin, keeper.ExtraFiles, keeper.SysProcAttr = bytes.NewReader(request), []*os.File{alive}, &syscall.SysProcAttr{Setsid: true}
-	keeper.Dir = "/"
-	stdout, err := keeper.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := keeper.Start(); err != nil {
-		return err
-	}
-	answered := make(chan error, 1)
 	var answer kept
-	go func() {
-		_, err := io.Copy(&complaint, stdout)
-		if err == nil {
-			err = json.Unmarshal(complaint.Bytes(), &answer)
+	for range 2 { // the one in reserve may have been killed
+		var k *keeper
+		if k, err = p.keepers.take(); err != nil {
+			return err
 		}
-		answered <- err
-		_ = keeper.Wait() // for as long as we are here
-	}()
-	select {
-	case err = <-answered:
-	case <-ctx.Done():
-		_ = keeper.Process.Kill()
-		<-answered
-		return ctx.Err()
+		if answer, err = k.tell(ctx, what, alive); !errors.Is(err, errNoKeeper) {
+			break
+		}
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("the keeper of %s ended: %w", process, err)
+		return fmt.Errorf("the keeper of %s does not answer: %w", process, err)
 	case answer.Chdir:
-		return &os.PathError{Op: "chdir", Path: k.Entry.Process.Cwd, Err: errors.New(answer.Error)}
+		return &os.PathError{Op: "chdir", Path: what.Entry.Process.Cwd, Err: errors.New(answer.Error)}
 	case answer.Error != "":
 		return errors.New(answer.Error)
 	}

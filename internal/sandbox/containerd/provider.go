@@ -46,6 +46,8 @@ type Provider struct {
 	locks     keyedMutex
 	restart   sync.Mutex
 	users     *os.File // locked while we use the private daemon; nil without one
+	keepers   keepers
+	filters   sync.Map // of system calls, by their text in a sandbox's specification
 }
 
 var _ sandbox.Provider = (*Provider)(nil)
@@ -160,6 +162,7 @@ func (p *Provider) Check(ctx context.Context) error {
 
 // Close implements sandbox.Provider.
 func (p *Provider) Close() error {
+	p.keepers.close()
 	p.users.Close() // nil is no file, and no harm
 	return p.client.Close()
 }

@@ -132,6 +132,11 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 // endTask kills all processes of a sandbox. The engine may need to be asked
 // again while another of its clients ends the same.
 func (p *Provider) endTask(ctx context.Context, container client.Container) error {
+	p.locks.lock(initLock(container.ID()))() // nothing may be started after this
+	return p.killTask(ctx, container)
+}
+
+func (p *Provider) killTask(ctx context.Context, container client.Container) error {
 	ctx = p.ctx(ctx)
 	deadline := time.Now().Add(killTime)
 	for {

@@ -95,6 +95,7 @@ func (p *Provider) snapshot(ctx context.Context, name, snapshot string, own map[
 	if err == nil || !errdefs.IsNotFound(err) {
 		return err
 	}
+	p.locks.lock(initLock(p.containerID(name)))()
 	container, err := p.load(ctx, name)
 	if err != nil {
 		return err

@@ -146,6 +146,7 @@ var halfMade = map[string]func(p *Provider, ctx context.Context, spec sandbox.Sp
 		if _, err := p.Create(ctx, spec); err != nil {
 			return err
 		}
+		p.locks.lock(initLock(p.containerID(spec.Name)))() // the mark goes with the start
 		_, err := p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: p.containerID(spec.Name), Labels: map[string]string{labelMaking: "true"}}, "labels."+labelMaking)
 		return err
 	},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -121,6 +122,7 @@ func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, config ocispec.Imag
 		oci.WithPidsLimit(pids),
 		withRlimits(),
 		seccomp.WithDefaultProfile(), // after the capabilities, on which it depends
+		withOwnSystemCalls,
 	}
 	if p.cgroups.unified {
 		opts = append(opts, oci.WithMemorySwap(memory))
@@ -179,6 +181,17 @@ func withCapabilities() oci.SpecOpts {
 		s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: rootCapabilities}
 		return nil
 	}
+}
+
+// withOwnSystemCalls lets programs of this machine's own architecture run only, and not
+// those of its 32-bit predecessors: no template has any, the kernel has less to
+// offer to an attacker, and the runtime prepares a third of the rules.
+func withOwnSystemCalls(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+	native := map[string]specs.Arch{"amd64": specs.ArchX86_64, "arm64": specs.ArchAARCH64}[runtime.GOARCH]
+	if native != "" {
+		s.Linux.Seccomp.Architectures = []specs.Arch{native}
+	}
+	return nil
 }
 
 // withRlimits sets limits that the host's own hard limits allow.
