@@ -31,7 +31,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.DataDir, "data-dir", config.DataDir, "keys, uploads, volumes, the private database")
 	flags.StringVar(&config.EngineDir, "engine-dir", "", "where the private containerd keeps its files (default <data-dir>/engine)")
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
-	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; a Kata or gVisor shim gives a stronger wall")
+	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; one that makes containers on this machine's own kernel")
 	flags.IntVar(&config.MinFree, "min-free", config.MinFree, "percent of a disk below which deploys and uploads are refused")
 	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), secretsCommand(&config), edgeCommand(&config))
 	return root

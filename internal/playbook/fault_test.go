@@ -74,8 +74,8 @@ func (l *lane) breaksSandbox(name string) error {
 			return nil
 		})
 		if err != nil || left == 0 {
-			if err == nil && round == 0 {
-				err = fmt.Errorf("nothing runs in the sandbox %s", name)
+			if err == nil && round == 0 { // the run has ended it by itself
+				err = errNothingToKill
 			}
 			return err
 		}

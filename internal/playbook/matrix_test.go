@@ -272,6 +272,9 @@ func (m *matrix) brokenIn(ctx context.Context, l *lane, c cell, r request) (run 
 			err = errNothingToKill
 		} else if err == nil {
 			err = l.breaksSandbox(name)
+			if _, there := l.provider.Get(ctx, name); errors.Is(err, errNothingToKill) && there == nil {
+				err = fmt.Errorf("nothing runs in the sandbox %s, and it is there", name)
+			}
 		}
 	}
 	return run, err

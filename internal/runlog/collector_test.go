@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if containerd.Dispatch(os.Args) { // the engine keeps output with this binary
+	if containerd.Dispatch(os.Args) { // it is the keeper of a process then
 		return
 	}
 	os.Exit(m.Run())

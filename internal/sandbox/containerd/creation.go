@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
@@ -48,7 +49,11 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Info,
 	if err != nil {
 		return sandbox.Info{}, p.translate(err, "making the sandbox "+spec.Name)
 	}
-	return p.Get(ctx, spec.Name)
+	if _, starting := p.starting.Load(p.containerID(spec.Name)); !starting {
+		return p.Get(ctx, spec.Name)
+	}
+	meta, err := p.client.ContainerService().Get(p.ctx(ctx), p.containerID(spec.Name))
+	return infoOf(meta, &tasktypes.Process{Status: tasktypes.Status_CREATED}), p.translate(err, "making the sandbox "+spec.Name)
 }
 
 // make makes a sandbox of which there is nothing but what a crash may have left.
@@ -81,8 +86,10 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 		return err
 	}
 	begun := p.locks.lock(initLock(id))
+	p.starting.Store(id, int(pid))
 	go func() {
 		defer begun()
+		defer p.starting.Delete(id)
 		p.startInit(context.WithoutCancel(ctx), id)
 	}()
 	return nil

@@ -25,7 +25,7 @@ import (
 
 // Exec implements sandbox.Provider. What the command leaves running is killed when it ends.
 func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (sandbox.Exit, error) {
-	container, task, err := p.running(ctx, name)
+	container, init, err := p.inside(ctx, name)
 	if err != nil {
 		return sandbox.Exit{}, err
 	}
@@ -45,7 +45,7 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 	}
 	defer cancel()
 	kills := p.cgroups.oomKills(sandboxGroup(container.ID()))
-	entry, err := p.entry(timed, container, task, group, cmd)
+	entry, err := p.entry(timed, container, init, group, cmd)
 	var begun *launched
 	if err == nil {
 		begun, err = p.launch(timed, name, entry, cmd)
@@ -111,7 +111,7 @@ type launched struct {
 }
 
 // entry prepares a process that is to begin in a sandbox.
-func (p *Provider) entry(ctx context.Context, container client.Container, task client.Task, group string, cmd sandbox.Command) (entry, error) {
+func (p *Provider) entry(ctx context.Context, container client.Container, init int, group string, cmd sandbox.Command) (entry, error) {
 	meta, err := container.Info(p.ctx(ctx), client.WithoutRefreshedMetadata)
 	if err != nil {
 		return entry{}, err
@@ -124,11 +124,11 @@ func (p *Provider) entry(ctx context.Context, container client.Container, task c
 	if err != nil {
 		return entry{}, err
 	}
-	filters, err := p.filtersLike(spec, container.ID(), int(task.Pid()))
+	filters, err := p.filtersLike(spec, container.ID(), init)
 	if err != nil {
 		return entry{}, err
 	}
-	return entry{ID: container.ID(), Init: int(task.Pid()), Group: group, Process: process, Filters: filters}, nil
+	return entry{ID: container.ID(), Init: init, Group: group, Process: process, Filters: filters}, nil
 }
 
 // filtersLike are the system call filters of a sandbox's first process, or those of

@@ -6,7 +6,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if Dispatch(os.Args) { // the engine keeps output with this binary
+	if Dispatch(os.Args) { // it is the keeper of a process then
 		return
 	}
 	os.Exit(m.Run())

@@ -38,13 +38,13 @@ func (p *Provider) Address(ctx context.Context, name string, port int) (sandbox.
 
 // Listening implements sandbox.Provider.
 func (p *Provider) Listening(ctx context.Context, name string) ([]sandbox.Socket, error) {
-	_, task, err := p.running(ctx, name)
+	_, init, err := p.inside(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	var sockets []sandbox.Socket
 	for _, table := range []string{"tcp", "tcp6"} {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", task.Pid(), table))
+		f, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", init, table))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

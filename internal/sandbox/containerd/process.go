@@ -85,7 +85,7 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 		}
 	}
 	defer p.locks.lock(name)()
-	container, task, err := p.running(ctx, name)
+	container, init, err := p.inside(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	if err := p.clear(ctx, name, container.ID(), group); err != nil {
 		return err
 	}
-	e, err := p.entry(ctx, container, task, group, cmd)
+	e, err := p.entry(ctx, container, init, group, cmd)
 	if err != nil {
 		return p.afterLaunch(ctx, name, err, cmd, "starting "+process)
 	}

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	client "github.com/containerd/containerd/v2/client"
+	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -47,6 +48,7 @@ type Provider struct {
 	restart   sync.Mutex
 	users     *os.File // locked while we use the private daemon; nil without one
 	keepers   keepers
+	starting  sync.Map // the first processes that are being started, by their sandboxes' ids at the engine
 	filters   sync.Map // of system calls, by their text in a sandbox's specification
 }
 
@@ -62,6 +64,10 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, coderunner.Wrap(err, coderunner.Unavailable, "The directory %s cannot be made. Run CodeRunner as root, or choose another data directory.", dir)
 		}
+	}
+	// A process that is about to begin in a sandbox shares our memory for a moment.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return nil, err
 	}
 	var users *os.File
 	if cfg.Address == "" {

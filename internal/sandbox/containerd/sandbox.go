@@ -212,6 +212,23 @@ func (p *Provider) load(ctx context.Context, name string) (client.Container, err
 	return container, p.translate(err, "looking for the sandbox "+name)
 }
 
+// inside finds a sandbox and its first process, as the host counts. NotFound when
+// its processes are gone.
+func (p *Provider) inside(ctx context.Context, name string) (client.Container, int, error) {
+	container, err := p.load(ctx, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	if pid, starting := p.starting.Load(container.ID()); starting { // the engine answers only when that is done
+		return container, pid.(int), nil
+	}
+	container, task, err := p.running(ctx, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return container, int(task.Pid()), nil
+}
+
 // running finds a sandbox and its task; NotFound when its processes are gone.
 func (p *Provider) running(ctx context.Context, name string) (client.Container, client.Task, error) {
 	container, err := p.load(ctx, name)
