@@ -61,16 +61,41 @@ func run(t testing.TB, program string, args ...string) {
 // answers how to make the room again.
 func Fill(t testing.TB, dir string) (empty func()) {
 	t.Helper()
-	return fill(t, dir, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}})
+	own, empty := room(t, dir)
+	cmd := exec.Command("dd", "if=/dev/zero", "of="+filepath.Join(own, "zeros"), "bs=64K", "conv=fsync")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if err := cmd.Run(); err == nil {
+		t.Fatal("testdisk: the disk has no end")
+	}
+	return empty
 }
 
-// FillAsRoot does so with all rights, so that nothing at all is left.
+// FillAsRoot takes all that is left with all rights, at once: what somebody gives up
+// because the disk is full is not taken as well.
 func FillAsRoot(t testing.TB, dir string) (empty func()) {
 	t.Helper()
-	return fill(t, dir, nil)
+	own, empty := room(t, dir)
+	file, err := os.Create(filepath.Join(own, "zeros"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	size := int64(0)
+	for step := int64(64 << 20); step >= 4096; {
+		switch err := unix.Fallocate(int(file.Fd()), 0, size, step); err {
+		case nil:
+			size += step
+		case unix.ENOSPC:
+			step /= 2
+		default:
+			t.Fatalf("testdisk: fill %s: %v", dir, err)
+		}
+	}
+	return empty
 }
 
-func fill(t testing.TB, dir string, as *syscall.SysProcAttr) (empty func()) {
+// room is a directory for what fills the disk.
+func room(t testing.TB, dir string) (own string, empty func()) {
 	t.Helper()
 	own, err := os.MkdirTemp(dir, "filled")
 	if err != nil {
@@ -79,13 +104,7 @@ func fill(t testing.TB, dir string, as *syscall.SysProcAttr) (empty func()) {
 	if err := os.Chmod(own, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(own, "zeros")
-	cmd := exec.Command("dd", "if=/dev/zero", "of="+file, "bs=64K", "conv=fsync")
-	cmd.SysProcAttr = as
-	if err := cmd.Run(); err == nil {
-		t.Fatal("testdisk: the disk has no end")
-	}
-	return func() {
+	return own, func() {
 		if err := os.RemoveAll(own); err != nil {
 			t.Error(err)
 		}
