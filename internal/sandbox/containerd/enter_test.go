@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -37,7 +38,8 @@ func TestProcessesAreLikeTheFirst(t *testing.T) {
 	if got := confinement(t, process.PID); got != want {
 		t.Errorf("a process is confined by\n%s\nthe first one by\n%s", got, want)
 	}
-	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.PID)); err != nil || !strings.Contains(string(status), "SigIgn:\t0000000000000000\n") {
+	// The highest of the 32 is glibc's own, which it leaves ignored in what a program with cgo starts.
+	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.PID)); err != nil || !regexp.MustCompile(`SigIgn:\t00000000[08]0000000\n`).Match(status) {
 		t.Errorf("it ignores signals: %s, %v", status, err)
 	}
 	until(t, "it has only its three files, and what it loads at first", func() bool {
