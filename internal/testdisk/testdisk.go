@@ -5,6 +5,7 @@
 package testdisk
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,13 +83,14 @@ func FillAsRoot(t testing.TB, dir string) (empty func()) {
 	defer file.Close()
 	size := int64(0)
 	for step := int64(64 << 20); step >= 4096; {
-		switch err := unix.Fallocate(int(file.Fd()), 0, size, step); err {
-		case nil:
-			size += step
-		case unix.ENOSPC:
-			step /= 2
-		default:
+		err := unix.Fallocate(int(file.Fd()), 0, size, step)
+		if err != nil && !errors.Is(err, unix.ENOSPC) {
 			t.Fatalf("testdisk: fill %s: %v", dir, err)
+		}
+		if err != nil {
+			step /= 2
+		} else {
+			size += step
 		}
 	}
 	return empty
