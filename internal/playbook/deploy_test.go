@@ -32,9 +32,12 @@ func startPlatformIn(t *testing.T, dir, dsn string) *platform {
 	if err := p.engine.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	p.stop = func() {
 		cancel()
 		p.engine.Wait()
+	}
+	t.Cleanup(func() {
+		p.stop()
 		p.wipe(t)
 		p.store.Close()
 	})

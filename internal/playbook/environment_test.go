@@ -15,6 +15,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/testdb"
 )
@@ -184,7 +185,8 @@ func TestSecretsThatDoNotOpenStopTheDeploy(t *testing.T) {
 }
 
 // A secret is in the app's own processes and nowhere else: not in the log, however
-// the app prints it, the platform's database, the data directory or any command line.
+// the app prints it, the platform's database, the data directory, what is kept of the
+// deployment for the next ones, the engine's records or any command line.
 func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	t.Parallel()
 	dir, dsn := t.TempDir(), testdb.New(t)
@@ -203,6 +205,7 @@ console.error(token.slice(0, 9)); process.stdout.write(token.slice(0, 9)); setTi
 	if env["TOKEN"] != canary || env["PGPASSWORD"] == "" {
 		t.Fatalf("the app has %v", env)
 	}
+	p.stop()
 	log := p.logText(t, run.ID)
 	if !strings.Contains(log, "built with •") || strings.Count(log, plain) < 2 {
 		t.Errorf("the log hides too little, or what is no secret:\n%s", log)
@@ -223,7 +226,12 @@ console.error(token.slice(0, 9)); process.stdout.write(token.slice(0, 9)); setTi
 		for _, path := range holding(t, dir, value) {
 			t.Errorf("%s is in %s", what, path)
 		}
-		for _, path := range holding(t, "/run/coderunner", value) {
+		for _, records := range []string{"/run/coderunner", filepath.Join(engineDir(), "root", "io.containerd.metadata.v1.bolt"), filepath.Join(engineDir(), "root", "io.containerd.runtime.v2.task")} {
+			for _, path := range holding(t, records, value) {
+				t.Errorf("%s is in %s", what, path)
+			}
+		}
+		for _, path := range p.keptWith(t, value) {
 			t.Errorf("%s is in %s", what, path)
 		}
 		for _, process := range processesWith(t, value) {
@@ -249,6 +257,65 @@ func holding(t *testing.T, dir, text string) (found []string) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+	return found
+}
+
+// keptWith lists the files with the text in them in each snapshot of the platform, and
+// in what the app's sandbox has on disk. The engine must have been stopped: it removes
+// what it does not know.
+func (p *platform) keptWith(t *testing.T, text string) (found []string) {
+	t.Helper()
+	snapshots, err := p.provider.ListSnapshots(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var boxes []string
+	kinds := map[string]bool{}
+	for i, s := range snapshots {
+		kind, _, _ := strings.Cut(s.Name, "-")
+		kinds[kind] = true
+		box := fmt.Sprint("look-", i)
+		if _, err := p.provider.Create(t.Context(), sandbox.Spec{Name: box, Snapshot: s.Name}); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := p.provider.Destroy(t.Context(), box); err != nil {
+				t.Error(err)
+			}
+		}()
+		boxes = append(boxes, box)
+	}
+	if !kinds["deps"] || !kinds["release"] {
+		t.Errorf("the snapshots are %+v: this looks at the wrong things", snapshots)
+	}
+	running, err := p.provider.List(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range running {
+		if strings.HasPrefix(info.Name, "app-") {
+			boxes = append(boxes, info.Name)
+		}
+	}
+	for _, box := range boxes {
+		// The second pattern is in every root: without it, nothing was looked at.
+		var out strings.Builder
+		const look = `printf "%s\nroot:x:0:0\n" "$LOOK_FOR" | grep --recursive --files-with-matches --fixed-strings --no-messages --devices=skip --file=- /app /etc /home /opt /root /srv /tmp /usr/local /var`
+		if _, err := p.provider.Exec(t.Context(), box, sandbox.Command{Argv: []string{"/bin/sh", "-c", look}, User: "root", Env: map[string]string{"LOOK_FOR": text}, Stdout: &out}); err != nil {
+			t.Fatal(err)
+		}
+		looked := false
+		for file := range strings.Lines(out.String()) {
+			file = strings.TrimSpace(file)
+			looked = looked || file == "/etc/passwd"
+			if file != "/etc/passwd" && file != "/etc/passwd-" {
+				found = append(found, box+file)
+			}
+		}
+		if !looked {
+			t.Errorf("%s was not looked through: %s", box, &out)
+		}
 	}
 	return found
 }

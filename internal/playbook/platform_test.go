@@ -47,6 +47,7 @@ type platform struct {
 	address  string     // of the edge
 	hub      *runlog.Hub
 	engine   *Engine
+	stop     func() // ends the engine's work and leaves all as it is; set by startPlatform
 }
 
 // place is where a platform keeps what it has. Several processes may open one.

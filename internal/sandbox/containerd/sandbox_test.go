@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -198,6 +199,35 @@ func TestHalfDestroyed(t *testing.T) {
 	}
 	if got := sh(t, p, "box", `cat file 2>/dev/null || echo new`); got != "new\n" {
 		t.Errorf("the new sandbox has the old one's file: %q", got)
+	}
+}
+
+// TestRawOutputIsOursAlone: what a process has printed may hold secrets. Nobody else
+// on the machine reads it, and it goes with its sandbox.
+func TestRawOutputIsOursAlone(t *testing.T) {
+	t.Parallel()
+	p := open(t, newConfig(t))
+	makeBox(t, p, sandbox.Spec{Name: "box", Template: ready(t, p, templateOf(t, "postgres-15"))})
+	if err := p.Start(within(t), "box", "app", script(`echo a secret; exec sleep 1000`)); err != nil {
+		t.Fatal(err)
+	}
+	printed(t, p, "box", "app", "a secret\n")
+	dir := p.outputDir("box", "app")
+	starts, err := outputStarts(dir)
+	if err != nil || len(starts) != 1 {
+		t.Fatalf("the output is in %v, %v", starts, err)
+	}
+	for path, want := range map[string]os.FileMode{dir: os.ModeDir | 0o700, outputFile(dir, starts[0]): 0o600} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode() != want || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+			t.Errorf("%s is %+v, %v, want %s and ours", path, info, err, want)
+		}
+	}
+	if err := p.Destroy(within(t), "box"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(p.sandboxDir("box")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after the end of its sandbox the output is still there: %v", err)
 	}
 }
 
