@@ -99,6 +99,11 @@ type ProjectPage struct {
 	MeasuredAt  *time.Time          // nil while that is not known
 }
 
+// stopped reports whether its owner has taken the app off the machine.
+func (p ProjectPage) stopped() bool {
+	return p.Live != nil && p.Live.ReleasedAt != nil && p.Live.Status == coderunner.Stopped
+}
+
 // DeploymentRow is a deployment with its run.
 type DeploymentRow struct {
 	Deployment coderunner.Deployment

@@ -102,3 +102,26 @@ func changeWords(c coderunner.VariableChange) string {
 	}
 	return string(c.Kind) + " for " + who
 }
+
+// pendingWords says what applies the changes.
+func pendingWords(c coderunner.VariableChanges, stopped bool) string {
+	again := "A restart"
+	if stopped {
+		again = "A start"
+	}
+	switch {
+	case !c.Rebuild():
+		return "Only the app is given it: " + strings.ToLower(again) + " is enough, and nothing is built."
+	case !c.Restart():
+		return "The build is given it, so the app has to be built again."
+	}
+	return again + " gives the app its part and builds nothing. The build is given some of it as well: for that the app has to be built again."
+}
+
+// restartOr is what gives an app its variables without a build.
+func restartOr(stopped bool) string {
+	if stopped {
+		return "start"
+	}
+	return "restart"
+}

@@ -1,8 +1,12 @@
 package views
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
 func TestRelativeTimes(t *testing.T) {
@@ -94,6 +98,33 @@ func TestBrowsers(t *testing.T) {
 	} {
 		if got := browser(agent); got != want {
 			t.Errorf("%q is %q, want %q", agent, got, want)
+		}
+	}
+}
+
+// What is saved is applied by what the app can do next: one that is stopped is started.
+func TestPendingVariables(t *testing.T) {
+	t.Parallel()
+	run, build := coderunner.VariableChange{Key: "R", Run: true}, coderunner.VariableChange{Key: "B", Build: true}
+	for _, test := range []struct {
+		changes coderunner.VariableChanges
+		stopped bool
+		want    string // the buttons
+		words   string
+	}{
+		{coderunner.VariableChanges{run}, false, "restart", "a restart is enough"}, {coderunner.VariableChanges{run}, true, "start", "a start is enough"},
+		{coderunner.VariableChanges{build}, true, "redeploy", "built again"}, {coderunner.VariableChanges{build, run}, true, "start redeploy", "A start gives the app its part"},
+	} {
+		var page strings.Builder
+		if err := PendingVariables("p", test.changes, test.stopped).Render(t.Context(), &page); err != nil {
+			t.Fatal(err)
+		}
+		var buttons []string
+		for _, m := range regexp.MustCompile(`action="/projects/p/(\w+)"`).FindAllStringSubmatch(page.String(), -1) {
+			buttons = append(buttons, m[1])
+		}
+		if got := strings.Join(buttons, " "); got != test.want || !strings.Contains(page.String(), test.words) {
+			t.Errorf("%+v, stopped %v: the buttons are %q, want %q, and %q", test.changes, test.stopped, got, test.want, test.words)
 		}
 	}
 }

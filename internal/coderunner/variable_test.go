@@ -65,3 +65,35 @@ func TestCompareVariables(t *testing.T) {
 		t.Errorf("C is %+v, %v", change, ok)
 	}
 }
+
+// A restart gives the app what is saved and leaves the build with what it was given.
+func TestRestartedVariables(t *testing.T) {
+	t.Parallel()
+	const build, run, both = coderunner.BuildScope, coderunner.RunScope, coderunner.BothScopes
+	built := coderunner.Variables{{Key: "BOTH", Value: "1", Scope: both, Secret: true}, {Key: "BUILD", Value: "1", Scope: build}, {Key: "GONE", Value: "1"}, {Key: "MOVED", Value: "1", Scope: build}, {Key: "RUN", Value: "1", Scope: run}, {Key: "SAME", Value: "1"}}
+	saved := coderunner.Variables{{Key: "BOTH", Value: "2", Scope: both, Secret: true}, {Key: "BUILD", Value: "2", Scope: build}, {Key: "MOVED", Value: "1", Scope: run}, {Key: "NEW", Value: "2"}, {Key: "RUN", Value: "2", Scope: run}, {Key: "SAME", Value: "1"}}
+	got := built.Restarted(saved)
+	if env := got.Environment(build); fmt.Sprint(env) != fmt.Sprint(built.Environment(build)) {
+		t.Errorf("the build has %v", env)
+	}
+	if env := got.Environment(run); fmt.Sprint(env) != fmt.Sprint(saved.Environment(run)) {
+		t.Errorf("the app has %v", env)
+	}
+	if secrets := got.Secrets(); !slices.Equal(secrets, []string{"1", "2"}) {
+		t.Errorf("the secrets are %q", secrets)
+	}
+	left := coderunner.CompareVariables(got, saved)
+	var text []string
+	for _, c := range left {
+		text = append(text, fmt.Sprint(c.Key, " ", c.Kind, " ", c.Before, " ", c.After))
+	}
+	if want := "BOTH changed both both|BUILD changed build build|GONE removed build |MOVED changed both run|NEW changed run both"; strings.Join(text, "|") != want || !left.Rebuild() || left.Restart() {
+		t.Errorf("a redeploy applies %q, want %q", text, want)
+	}
+	if again := got.Restarted(saved); fmt.Sprint(again) != fmt.Sprint(got) {
+		t.Errorf("once more it is %v", again)
+	}
+	if changes := coderunner.CompareVariables(saved, saved.Restarted(saved)); len(changes) != 0 {
+		t.Errorf("nothing was changed, and %+v", changes)
+	}
+}

@@ -139,6 +139,10 @@ func TestALife(t *testing.T) {
 		t.Errorf("the restart installed something:\n%s", text)
 	}
 	p.sandboxes(t, s, 2)
+	applied, err := p.engine.DeploymentVariables(t.Context(), s.project.ID, first.DeploymentID)
+	if built, given := applied.Environment(coderunner.BuildScope)["GREETING"], applied.Environment(coderunner.RunScope)["GREETING"]; err != nil || built != "first" || given != "second" {
+		t.Errorf("after the restart the build is said to have had %q and the app to have %q (%v)", built, given, err)
+	}
 	if d := p.current(t, s); d.ID != first.DeploymentID || d.AppSandboxID != appSandbox(run.ID) || d.Status != coderunner.Running {
 		t.Errorf("the current deployment is %+v", d)
 	}

@@ -86,12 +86,16 @@ func (st *step) stillAnswers(ctx context.Context, host, address string) error {
 // serves writes down that the new version serves, and with which variables. A cancel
 // does not interrupt it.
 func (st *step) serves(before previousRoute) error {
-	sealed, err := st.e.sealVariables(st.project.ID, deploymentVariables(st.deployment.ID), st.variables)
+	ctx := st.owned
+	variables, err := st.appliedVariables(ctx)
+	if err != nil {
+		return err
+	}
+	sealed, err := st.e.sealVariables(st.project.ID, deploymentVariables(st.deployment.ID), variables)
 	if err != nil {
 		return err
 	}
 	before.Released = true
-	ctx := st.owned
 	return st.guarded(ctx, func(s *store.Store) error {
 		if err := s.Release(ctx, st.deployment, st.appSandbox(), sealed); err != nil {
 			return err

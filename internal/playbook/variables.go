@@ -40,6 +40,17 @@ func (x *execution) workingVariables(ctx context.Context) (coderunner.Variables,
 	return variables, x.guarded(ctx, func(s *store.Store) error { return s.SetRunVariables(ctx, x.run.ID, sealed) })
 }
 
+// appliedVariables are those that the run's version has once it serves. What is only
+// started again keeps those that it was built with, so that the pages go on saying
+// what of the saved ones its build does not know.
+func (x *execution) appliedVariables(ctx context.Context) (coderunner.Variables, error) {
+	if x.run.Playbook != RestartPlaybook && x.run.Playbook != StartPlaybook {
+		return x.variables, nil
+	}
+	before, err := x.e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID)
+	return before.Restarted(x.variables), err
+}
+
 // DeploymentVariables answers the variables that a deployment last ran with,
 // values included; none if it never ran.
 func (e *Engine) DeploymentVariables(ctx context.Context, projectID, deploymentID string) (coderunner.Variables, error) {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -253,11 +255,18 @@ func TestSavedAndNotAppliedYet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, page := range []string{path, "/projects/" + p.ID} {
-		a = w.ada.get(page).wantText(".pending", "TOKEN removed for build and app").wantText(".pending", "built again")
-		if action, _ := a.page().Find(".pending form").Attr("action"); action != "/projects/"+p.ID+"/redeploy" || strings.Contains(a.text(".pending"), "info") {
-			t.Errorf("the button goes to %q", action)
+		a = w.ada.get(page).wantText(".pending", "TOKEN removed for build and app").wantText(".pending", "A restart gives the app its part").wantText(".pending", "built again")
+		if to := pendingActions(a); to != "restart redeploy" || strings.Contains(a.text(".pending"), "info") {
+			t.Errorf("the buttons go to %q", to)
 		}
 	}
+	was := applied
+	applied = must(w.projects.Decrypted(t.Context(), p.ID))(t)
+	applied = append(slices.Clone(applied), coderunner.Variable{Key: "ONLY_BUILD", Value: "1", Scope: coderunner.BuildScope})
+	if to := pendingActions(w.ada.get(path).wantText(".pending", "The build is given it")); to != "redeploy" {
+		t.Errorf("for a build's variable the buttons go to %q", to)
+	}
+	applied = was
 	if _, err := w.store.Pool().Exec(t.Context(), "UPDATE variables SET value = '\\x01'"); err != nil {
 		t.Fatal(err)
 	}
@@ -268,6 +277,16 @@ func TestSavedAndNotAppliedYet(t *testing.T) {
 	if a := w.ada.get(path); a.page().Find(".pending").Length() != 0 {
 		t.Error("nothing runs, and something is not applied")
 	}
+}
+
+// pendingActions are what the buttons beside the saved variables do, in their order.
+func pendingActions(a answer) string {
+	var to []string
+	a.page().Find(".pending form").Each(func(_ int, form *goquery.Selection) {
+		action, _ := form.Attr("action")
+		to = append(to, filepath.Base(action))
+	})
+	return strings.Join(to, " ")
 }
 
 func TestVariablesOfADestroyedOrAnothersProject(t *testing.T) {
