@@ -76,17 +76,23 @@ func (p ProjectPage) canRollBack(d coderunner.Deployment) bool {
 func (p ProjectPage) stateOf(d coderunner.Deployment) state {
 	switch {
 	case d.Status != coderunner.Stopped:
-		return appState(d)
+		return p.appState(d)
 	case d.ReleasedAt == nil:
 		return state{"Cancelled", "circle-slash", toneQuiet}
 	case p.Live != nil && d.ID != p.Live.ID:
 		return state{"Replaced", "circle-dashed", toneQuiet}
 	}
-	return appState(d)
+	return p.appState(d)
 }
 
-// appState is the state of the version that serves or would.
-func appState(d coderunner.Deployment) state {
+// appState is the state of the version that serves or would, as far as it is known.
+func (f Frame) appState(d coderunner.Deployment) state {
+	switch d.Standing(f.Now) {
+	case coderunner.StandingDown:
+		return state{"Starting again", "loader-circle", toneWarn}
+	case coderunner.StandingUnknown:
+		return state{"Unknown", "circle-dashed", toneWarn}
+	}
 	if d.Status == coderunner.Failed && d.Failure != nil && d.Failure.ID == coderunner.Crashed {
 		return state{"Crashed", "circle-x", toneBad}
 	}

@@ -167,7 +167,7 @@ func projectHead(p ProjectPage) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if p.Live != nil {
-			templ_7745c5c3_Err = badge(appState(*p.Live)).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = badge(p.appState(*p.Live)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -391,7 +391,7 @@ func projectOverview(p ProjectPage) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = badge(appState(*p.Live)).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = badge(p.appState(*p.Live)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

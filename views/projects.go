@@ -24,8 +24,22 @@ type ProjectsPage struct {
 type ProjectCard struct {
 	Project coderunner.Project
 	URL     string                 // where the app answers; "" while it does not
+	Current *coderunner.Deployment // that serves, or would if it were started; nil before the first that did
 	Latest  *coderunner.Deployment // the newest; nil before the first
 	Run     *coderunner.Run        // the newest run; nil before the first
+}
+
+// shown is the deployment whose state is the project's.
+func (c ProjectCard) shown() *coderunner.Deployment {
+	if c.Current != nil {
+		return c.Current
+	}
+	return c.Latest
+}
+
+// lastFailed reports whether something newer than what serves came to nothing.
+func (c ProjectCard) lastFailed() bool {
+	return c.Current != nil && c.Latest != nil && c.Latest.ID != c.Current.ID && c.Latest.Status == coderunner.Failed
 }
 
 // Sample is an example that deploys with one click.

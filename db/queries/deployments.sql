@@ -18,7 +18,7 @@ UPDATE deployments SET release = sqlc.narg('release') WHERE id = @id;
 -- name: Release :exec
 -- The deployment serves from now on, from this sandbox and with these variables.
 UPDATE deployments SET released_at = coalesce(released_at, now()), status = 'RUNNING', app_sandbox_id = @sandbox_id, variables = coalesce(sqlc.narg('variables'), variables),
-    failure = NULL, observed_at = now() WHERE id = @id;
+    failure = NULL, observed_at = now(), observed_state = 'running' WHERE id = @id;
 
 -- name: SupersedeDeployments :exec
 UPDATE deployments SET status = 'STOPPED', app_sandbox_id = NULL WHERE project_id = @project_id AND id <> @id AND status = 'RUNNING';
@@ -59,7 +59,7 @@ UPDATE deployments SET public_url = NULL WHERE project_id = @project_id AND id <
 UPDATE deployments SET public_url = sqlc.narg('public_url') WHERE id = @id;
 
 -- name: ObserveDeployment :exec
-UPDATE deployments SET observed_at = now() WHERE app_sandbox_id = @sandbox_id;
+UPDATE deployments SET observed_at = now(), observed_state = @state WHERE app_sandbox_id = @sandbox_id;
 
 -- name: DestroyProjectDeployments :exec
 UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id = NULL, db_sandbox_id = NULL, db_connection_info = NULL, release = NULL, variables = NULL WHERE project_id = $1;

@@ -13,12 +13,17 @@ SELECT sqlc.embed(p),
     coalesce(d.status::text, '')::text AS deployment_status, coalesce(d.runtime_type, '')::text AS runtime_type,
     d.observed_at AS deployment_observed_at,
     coalesce(d.created_at, p.created_at)::timestamptz AS deployment_created_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
+    coalesce(c.id::text, '')::text AS current_id, coalesce(c.number, 0)::int AS current_number, coalesce(c.status::text, '')::text AS current_status,
+    coalesce(c.runtime_type, '')::text AS current_runtime_type, coalesce(c.failure ->> 'id', '')::text AS current_failure_id,
+    c.observed_at AS current_observed_at, coalesce(c.observed_state, '')::text AS current_observed_state,
+    coalesce(c.created_at, p.created_at)::timestamptz AS current_created_at, coalesce(c.updated_at, p.updated_at)::timestamptz AS current_updated_at,
     coalesce(l.public_url, '')::text AS public_url,
     coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state,
     coalesce(r.deployment_id::text, '')::text AS run_deployment_id, coalesce(r.created_at, p.created_at)::timestamptz AS run_created_at,
     r.started_at AS run_started_at, r.finished_at AS run_finished_at
 FROM projects p
 LEFT JOIN LATERAL (SELECT * FROM deployments x WHERE x.project_id = p.id ORDER BY x.number DESC LIMIT 1) d ON true
+LEFT JOIN LATERAL (SELECT * FROM deployments x WHERE x.project_id = p.id AND x.released_at IS NOT NULL ORDER BY x.number DESC LIMIT 1) c ON true
 LEFT JOIN LATERAL (SELECT x.public_url FROM deployments x WHERE x.project_id = p.id AND x.public_url IS NOT NULL LIMIT 1) l ON true
 LEFT JOIN LATERAL (SELECT * FROM runs x WHERE x.project_id = p.id ORDER BY x.created_at DESC LIMIT 1) r ON true
 WHERE p.user_id = @user_id AND p.destroyed_at IS NULL

@@ -28,7 +28,8 @@ type Deployment struct {
 	Plan        coderunner.Plan     `json:"plan" doc:"As confirmed; it never changes."`
 	PublicURL   string              `json:"public_url,omitempty" doc:"Set while it serves."`
 	Failure     *coderunner.Failure `json:"failure,omitempty"`
-	ObservedAt  *time.Time          `json:"observed_at,omitempty" doc:"When the sandbox was last looked at."`
+	ObservedAt  *time.Time          `json:"observed_at,omitempty" doc:"When the app was last looked at."`
+	Observed    string              `json:"observed,omitempty" example:"running" doc:"What was seen then: running, ended (it is started again), or another state of its sandbox. status says what should be."`
 	CreatedAt   time.Time           `json:"created_at"`
 	UpdatedAt   time.Time           `json:"updated_at"`
 }
@@ -37,7 +38,7 @@ func deploymentBody(d coderunner.Deployment) Deployment {
 	return Deployment{
 		ID: d.ID, ProjectID: d.ProjectID, BundleID: d.BundleID, Number: d.Number, Status: d.Status.String(), RuntimeType: d.RuntimeType,
 		Origin: string(d.Origin), FromID: d.FromID, ReleasedAt: d.ReleasedAt, Kept: d.ReleasedAt != nil && d.Release != nil,
-		Plan: planBody(d.Plan), PublicURL: d.PublicURL, Failure: d.Failure, ObservedAt: d.ObservedAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+		Plan: planBody(d.Plan), PublicURL: d.PublicURL, Failure: d.Failure, ObservedAt: d.ObservedAt, Observed: d.Observed, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
 	}
 }
 

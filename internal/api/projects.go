@@ -11,9 +11,6 @@ import (
 	"github.com/coderunner/coderunner/internal/store"
 )
 
-// recentDeployments is among how many of the newest the one that serves is looked for.
-const recentDeployments = 50
-
 // Project is what a user owns.
 type Project struct {
 	ID          string             `json:"id" format:"uuid"`
@@ -21,7 +18,8 @@ type Project struct {
 	Slug        string             `json:"slug" doc:"The first label of the app's host name."`
 	Description string             `json:"description"`
 	PublicURL   string             `json:"public_url,omitempty" doc:"Where the app is, while one serves."`
-	Deployment  *DeploymentSummary `json:"deployment,omitempty" doc:"The newest one."`
+	Current     *DeploymentSummary `json:"current,omitempty" doc:"The one that serves, or would if it were started."`
+	Deployment  *DeploymentSummary `json:"deployment,omitempty" doc:"The newest one, which may have come to nothing."`
 	Run         *RunSummary        `json:"run,omitempty" doc:"The newest one."`
 	CreatedAt   time.Time          `json:"created_at"`
 	UpdatedAt   time.Time          `json:"updated_at"`
@@ -34,7 +32,8 @@ type DeploymentSummary struct {
 	Number      int        `json:"number"`
 	Status      string     `json:"status" enum:"PENDING,PROVISIONING,BUILDING,RUNNING,STOPPED,FAILED,DESTROYED"`
 	RuntimeType string     `json:"runtime_type" example:"nodejs"`
-	ObservedAt  *time.Time `json:"observed_at,omitempty" doc:"When the sandbox was last looked at."`
+	ObservedAt  *time.Time `json:"observed_at,omitempty" doc:"When the app was last looked at."`
+	Observed    string     `json:"observed,omitempty" example:"running" doc:"What was seen then."`
 	UpdatedAt   time.Time  `json:"updated_at"`
 }
 
@@ -71,7 +70,7 @@ func projectBody(p coderunner.Project) Project {
 }
 
 func deploymentSummary(d coderunner.Deployment) *DeploymentSummary {
-	return &DeploymentSummary{ID: d.ID, Number: d.Number, Status: d.Status.String(), RuntimeType: d.RuntimeType, ObservedAt: d.ObservedAt, UpdatedAt: d.UpdatedAt}
+	return &DeploymentSummary{ID: d.ID, Number: d.Number, Status: d.Status.String(), RuntimeType: d.RuntimeType, ObservedAt: d.ObservedAt, Observed: d.Observed, UpdatedAt: d.UpdatedAt}
 }
 
 func runSummary(r coderunner.Run) *RunSummary {
@@ -81,6 +80,9 @@ func runSummary(r coderunner.Run) *RunSummary {
 func summaryBody(s store.ProjectSummary) Project {
 	p := projectBody(s.Project)
 	p.PublicURL = s.PublicURL
+	if s.Current != nil {
+		p.Current = deploymentSummary(*s.Current)
+	}
 	if s.Deployment != nil {
 		p.Deployment = deploymentSummary(*s.Deployment)
 	}
@@ -140,8 +142,12 @@ func (s *server) getProject(ctx context.Context, userID string, in *idInput) (*p
 	if err != nil {
 		return nil, err
 	}
-	deployments, err := s.Store.ProjectDeployments(ctx, userID, p.ID, recentDeployments, 0)
+	deployments, err := s.Store.ProjectDeployments(ctx, userID, p.ID, 1, 0)
 	if err != nil {
+		return nil, err
+	}
+	current, err := s.Store.CurrentDeployment(ctx, userID, p.ID)
+	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return nil, err
 	}
 	runs, err := s.Store.ProjectRuns(ctx, userID, p.ID, 1, 0)
@@ -153,11 +159,12 @@ func (s *server) getProject(ctx context.Context, userID string, in *idInput) (*p
 		return nil, err
 	}
 	out := ProjectDetail{Project: projectBody(p), Databases: make([]DatabaseSummary, len(databases))}
-	for i, d := range deployments {
-		if i == 0 {
-			out.Deployment = deploymentSummary(d)
-		}
-		if d.PublicURL != "" {
+	if current.ID != "" {
+		out.Current, out.PublicURL = deploymentSummary(current), current.PublicURL
+	}
+	for _, d := range deployments {
+		out.Deployment = deploymentSummary(d)
+		if out.PublicURL == "" { // it is just taking over
 			out.PublicURL = d.PublicURL
 		}
 	}

@@ -68,8 +68,25 @@ func TestProjectTellsWhereItStands(t *testing.T) {
 		got.PublicURL != "http://shop.localhost:8080" || len(got.Databases) != 1 || got.Databases[0].Appliance != "postgres-15" {
 		t.Errorf("the project is %s", a.body)
 	}
+	if got.Current != nil {
+		t.Errorf("before one has served %+v is current", got.Current)
+	}
+	d := must(w.store.DeploymentByID(t.Context(), started.Deployment.ID))(t)
+	if err := w.store.SetDeploymentStatus(t.Context(), d.ID, coderunner.Building); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.Release(t.Context(), d, "s", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.ada.get("/projects/" + p.ID).want(http.StatusOK).into(&got)
+	if got.Current == nil || got.Current.ID != d.ID || got.Current.Status != "RUNNING" || got.Current.Observed != "running" {
+		t.Errorf("the current one is %+v", got.Current)
+	}
 	var list api.ProjectList
 	w.ada.get("/projects").want(http.StatusOK).into(&list)
+	if one := list.Items[0]; one.Current == nil || one.Current.ID != d.ID {
+		t.Errorf("in the list the current one is %+v", one.Current)
+	}
 	if one := list.Items[0]; one.PublicURL != got.PublicURL || one.Deployment.ID != got.Deployment.ID || one.Run.ID != got.Run.ID {
 		t.Errorf("in the list it is %+v", one)
 	}

@@ -67,8 +67,40 @@ type Deployment struct {
 	PublicURL    string // set while its route is live
 	Failure      *Failure
 	ObservedAt   *time.Time // when the provider was last asked about its sandbox
+	Observed     string     // what it said: SeenRunning, SeenEnded, or a state of the sandbox itself
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+}
+
+// What was seen of an app. Anything else is the state of a sandbox that does not run.
+const (
+	SeenRunning = "running"
+	SeenEnded   = "ended" // the sandbox runs, and the app in it has ended
+)
+
+// SeenFor is how long what was seen of an app is believed: several looks.
+const SeenFor = time.Minute
+
+// Standing is what is known of an app that should run.
+type Standing string
+
+const (
+	StandingUp      Standing = "up"
+	StandingDown    Standing = "down"    // it should run, does not, and is started again
+	StandingUnknown Standing = "unknown" // nobody has looked for a while
+)
+
+// Standing answers how the deployment's app stands; "" when it is not to run.
+func (d Deployment) Standing(now time.Time) Standing {
+	switch {
+	case d.Status != Running:
+		return ""
+	case d.ObservedAt == nil || now.Sub(*d.ObservedAt) > SeenFor:
+		return StandingUnknown
+	case d.Observed != SeenRunning:
+		return StandingDown
+	}
+	return StandingUp
 }
 
 // Origin says where a deployment's code comes from.

@@ -160,6 +160,32 @@ func TestAnAppThatDoesNotStayUpIsShownAsCrashed(t *testing.T) {
 process.on("exit", () => console.error("the last words of this app"));`)
 	s.plan.Install.Value, s.plan.Build.Value, s.plan.Start.Value = "", "", "node index.js"
 	run := p.succeeds(t, s)
+	// As long as it waits for its next start it is not said to run.
+	if _, err := p.store.Pool().Exec(t.Context(), "UPDATE sandboxes SET restarts = 3, restart_at = now() + interval '1 hour' WHERE id = $1", appSandbox(run.ID)); err != nil {
+		t.Fatal(err)
+	}
+	p.get(t, "crashing", "/die")
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		d := p.current(t, s)
+		if d.Status == coderunner.Running && d.Observed == coderunner.SeenEnded && d.Standing(time.Now()) == coderunner.StandingDown {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("while it waits the app is said to be %s, seen %s", d.Status, d.Observed)
+		}
+	}
+	if _, err := p.store.Pool().Exec(t.Context(), "UPDATE sandboxes SET restarts = 0, restart_at = now() WHERE id = $1", appSandbox(run.ID)); err != nil {
+		t.Fatal(err)
+	}
+	p.engine.Nudge()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if status, _ := p.get(t, "crashing", "/"); status == 200 && p.current(t, s).Observed == coderunner.SeenRunning {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the app does not come back")
+		}
+	}
 	if _, err := p.store.Pool().Exec(t.Context(), "UPDATE sandboxes SET restarts = $2 WHERE id = $1", appSandbox(run.ID), maxRevivals); err != nil {
 		t.Fatal(err)
 	}

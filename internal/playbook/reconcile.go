@@ -60,6 +60,9 @@ func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (
 		if !exists {
 			state = "missing"
 		}
+		if e.endedInside(ctx, r, state) {
+			state = coderunner.SeenEnded
+		}
 		if err := e.store.ObserveSandbox(ctx, r.ID, state); err != nil {
 			return next, err
 		}
@@ -79,6 +82,16 @@ func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (
 		}
 	}
 	return next, nil
+}
+
+// endedInside reports whether an app has ended whose sandbox runs. Only those are
+// looked into that have ended a while ago: with the others that is about to be noticed.
+func (e *Engine) endedInside(ctx context.Context, r coderunner.SandboxRecord, state string) bool {
+	if state != coderunner.SeenRunning || r.Purpose != coderunner.ForApp || r.RestartAt == nil || !time.Now().Before(*r.RestartAt) {
+		return false
+	}
+	status, err := e.provider.Process(ctx, r.ID, appProcess)
+	return err == nil && !status.Running
 }
 
 // removeUnclaimed removes a sandbox, unless one of its name is expected meanwhile: a

@@ -36,10 +36,12 @@ func (s *Store) RenameProject(ctx context.Context, userID, id, name, slug string
 	return project(row), translate(err, "project")
 }
 
-// ProjectSummary is a project with its newest deployment and run, as far as they exist.
+// ProjectSummary is a project with its current and newest deployment and its newest
+// run, as far as they exist.
 type ProjectSummary struct {
 	Project    coderunner.Project
-	Deployment *coderunner.Deployment // without its plan, sandboxes, URL and failure
+	Current    *coderunner.Deployment // that serves, or would if it were started; of its failure the ID alone, else as below
+	Deployment *coderunner.Deployment // the newest; without its plan, sandboxes, URL and failure
 	PublicURL  string                 // of the deployment that serves now
 	Run        *coderunner.Run        // without its lease and failure
 }
@@ -58,6 +60,13 @@ func (s *Store) ProjectSummaries(ctx context.Context, userID, search string, lim
 		if r.DeploymentID != "" {
 			out[i].Deployment = &coderunner.Deployment{ID: r.DeploymentID, ProjectID: r.Project.ID, Number: int(r.DeploymentNumber), Status: coderunner.DeploymentStatus(r.DeploymentStatus),
 				RuntimeType: r.RuntimeType, ObservedAt: r.DeploymentObservedAt, CreatedAt: r.DeploymentCreatedAt, UpdatedAt: r.DeploymentUpdatedAt}
+		}
+		if r.CurrentID != "" {
+			out[i].Current = &coderunner.Deployment{ID: r.CurrentID, ProjectID: r.Project.ID, Number: int(r.CurrentNumber), Status: coderunner.DeploymentStatus(r.CurrentStatus),
+				RuntimeType: r.CurrentRuntimeType, ObservedAt: r.CurrentObservedAt, Observed: r.CurrentObservedState, CreatedAt: r.CurrentCreatedAt, UpdatedAt: r.CurrentUpdatedAt}
+			if r.CurrentFailureID != "" {
+				out[i].Current.Failure = &coderunner.Failure{ID: r.CurrentFailureID}
+			}
 		}
 		if r.RunID != "" {
 			out[i].Run = &coderunner.Run{ID: r.RunID, ProjectID: r.Project.ID, DeploymentID: r.RunDeploymentID, Playbook: r.RunPlaybook, State: coderunner.RunState(r.RunState),

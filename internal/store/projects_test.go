@@ -106,7 +106,30 @@ func TestProjectSummary(t *testing.T) {
 		!got.CreatedAt.Equal(r.CreatedAt) || got.StartedAt == nil || !got.StartedAt.Equal(*r.StartedAt) || got.FinishedAt != nil {
 		t.Errorf("the newest run is %+v, want %+v", got, r)
 	}
-	if s.PublicURL != "http://guest-book.localhost" {
-		t.Errorf("it serves %q", s.PublicURL)
+	if s.PublicURL != "http://guest-book.localhost" || s.Current != nil {
+		t.Errorf("it serves %q, and before it has %+v is current", s.PublicURL, s.Current)
+	}
+	// A newer one that comes to nothing is the newest, and not the current one.
+	if err := w.SetDeploymentStatus(ctx, d.ID, coderunner.Building); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Release(ctx, d, "app-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.FinishRun(ctx, store.Lease{RunID: r.ID, Owner: "me", Epoch: r.Epoch}, coderunner.RunSucceeded, nil); err != nil {
+		t.Fatal(err)
+	}
+	failed, _ := w.deploy(t)
+	if err := w.SetDeploymentStatus(ctx, failed.ID, coderunner.Failed); err != nil {
+		t.Fatal(err)
+	}
+	if s = summary(); s.Deployment.ID != failed.ID || s.Current == nil || s.Current.ID != d.ID || s.Current.Status != coderunner.Running || s.Current.Observed != coderunner.SeenRunning || s.Current.ObservedAt == nil {
+		t.Errorf("after a failed deploy the newest is %+v, the current one %+v", s.Deployment, s.Current)
+	}
+	if err := w.SetDeploymentFailure(ctx, d.ID, &coderunner.Failure{ID: coderunner.Crashed}); err != nil {
+		t.Fatal(err)
+	}
+	if s = summary(); s.Current.Failure == nil || s.Current.Failure.ID != coderunner.Crashed {
+		t.Errorf("of a crashed app the failure is %+v", s.Current.Failure)
 	}
 }

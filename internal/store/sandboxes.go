@@ -34,13 +34,14 @@ func (s *Store) IfUnclaimed(ctx context.Context, projectID, id string, fn func()
 	})
 }
 
-// ObserveSandbox records what the provider said about a sandbox just now.
+// ObserveSandbox records what the provider said about a sandbox just now, or about the
+// app in it.
 func (s *Store) ObserveSandbox(ctx context.Context, id, state string) error {
 	return s.InTx(ctx, func(s *Store) error {
 		if err := s.q.ObserveSandbox(ctx, id, state); err != nil {
 			return translate(err, "sandbox")
 		}
-		return translate(s.q.ObserveDeployment(ctx, &id), "deployment")
+		return translate(s.q.ObserveDeployment(ctx, state, &id), "deployment")
 	})
 }
 

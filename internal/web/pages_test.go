@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/internal/web"
 	"github.com/coderunner/coderunner/views"
 )
@@ -64,6 +65,46 @@ func TestProjectsPage(t *testing.T) {
 		t.Error("a list in which nothing moves asks for itself")
 	}
 	w.ada.get("/projects/"+p.ID).want(http.StatusOK).wantText(".rows", "#1").wantText(".rows", "The app ended.")
+}
+
+// What a project's state is said to be is that of its app: a newer deploy that came to
+// nothing does not hide it, and what was not seen is not claimed.
+func TestStateIsWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, run, lease := w.deployed(w.ada, "shop")
+	ctx := t.Context()
+	for _, status := range []coderunner.DeploymentStatus{coderunner.Provisioning, coderunner.Building} {
+		if err := w.store.SetDeploymentStatus(ctx, run.DeploymentID, status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.store.Release(ctx, must(w.store.DeploymentByID(ctx, run.DeploymentID))(t), "app-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.finish(lease, coderunner.RunSucceeded, nil)
+	failed := must(w.store.CreateDeployment(ctx, store.NewDeployment{ProjectID: p.ID}))(t)
+	if err := w.store.SetDeploymentStatus(ctx, failed.ID, coderunner.Failed); err != nil {
+		t.Fatal(err)
+	}
+	says := func(state string) {
+		t.Helper()
+		w.ada.get("/projects").wantText("#projects .state", state).wantText("#projects", "the last deploy failed")
+		w.ada.get("/projects/"+p.ID).wantText(".head-name .state", state).wantText(".facts", "seen")
+	}
+	says("Running")
+	if err := w.store.ObserveSandbox(ctx, "app-1", coderunner.SeenEnded); err != nil {
+		t.Fatal(err)
+	}
+	says("Starting again")
+	if err := w.store.ObserveSandbox(ctx, "app-1", coderunner.SeenRunning); err != nil {
+		t.Fatal(err)
+	}
+	says("Running")
+	if _, err := w.store.Pool().Exec(ctx, "UPDATE deployments SET observed_at = now() - interval '2 minutes' WHERE app_sandbox_id = 'app-1'"); err != nil {
+		t.Fatal(err)
+	}
+	says("Unknown")
 }
 
 func TestProjectPage(t *testing.T) {

@@ -27,7 +27,7 @@ func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.
 		return redirect(w, r, views.ProjectsPath(page.Search, page.Pages()))
 	}
 	for _, summary := range summaries {
-		page.Projects = append(page.Projects, views.ProjectCard{Project: summary.Project, URL: summary.PublicURL, Latest: summary.Deployment, Run: summary.Run})
+		page.Projects = append(page.Projects, views.ProjectCard{Project: summary.Project, URL: summary.PublicURL, Current: summary.Current, Latest: summary.Deployment, Run: summary.Run})
 	}
 	for _, sample := range s.Samples {
 		page.Samples = append(page.Samples, sample.Sample)

@@ -68,7 +68,7 @@ const createDeployment = `-- name: CreateDeployment :one
 INSERT INTO deployments (project_id, bundle_id, number, plan, runtime_type, origin, from_deployment_id, release, variables)
 SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, $8
 FROM deployments WHERE project_id = $1
-RETURNING id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables
+RETURNING id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state
 `
 
 type CreateDeploymentParams struct {
@@ -115,12 +115,13 @@ func (q *Queries) CreateDeployment(ctx context.Context, arg CreateDeploymentPara
 		&i.Release,
 		&i.ReleasedAt,
 		&i.Variables,
+		&i.ObservedState,
 	)
 	return i, err
 }
 
 const currentDeployment = `-- name: CurrentDeployment :one
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables FROM deployments d JOIN projects p ON p.id = d.project_id
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state FROM deployments d JOIN projects p ON p.id = d.project_id
 WHERE d.project_id = $1 AND p.user_id = $2 AND d.released_at IS NOT NULL ORDER BY d.number DESC LIMIT 1
 `
 
@@ -149,6 +150,7 @@ func (q *Queries) CurrentDeployment(ctx context.Context, projectID string, userI
 		&i.Release,
 		&i.ReleasedAt,
 		&i.Variables,
+		&i.ObservedState,
 	)
 	return i, err
 }
@@ -190,7 +192,7 @@ func (q *Queries) DeleteSnapshot(ctx context.Context, name string) error {
 }
 
 const deployment = `-- name: Deployment :one
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = $1 AND p.user_id = $2
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = $1 AND p.user_id = $2
 `
 
 func (q *Queries) Deployment(ctx context.Context, iD string, userID string) (Deployment, error) {
@@ -217,12 +219,13 @@ func (q *Queries) Deployment(ctx context.Context, iD string, userID string) (Dep
 		&i.Release,
 		&i.ReleasedAt,
 		&i.Variables,
+		&i.ObservedState,
 	)
 	return i, err
 }
 
 const deploymentByID = `-- name: DeploymentByID :one
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments WHERE id = $1
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments WHERE id = $1
 `
 
 func (q *Queries) DeploymentByID(ctx context.Context, id string) (Deployment, error) {
@@ -249,12 +252,13 @@ func (q *Queries) DeploymentByID(ctx context.Context, id string) (Deployment, er
 		&i.Release,
 		&i.ReleasedAt,
 		&i.Variables,
+		&i.ObservedState,
 	)
 	return i, err
 }
 
 const deploymentForUpdate = `-- name: DeploymentForUpdate :one
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments WHERE id = $1 FOR UPDATE
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) DeploymentForUpdate(ctx context.Context, id string) (Deployment, error) {
@@ -281,6 +285,7 @@ func (q *Queries) DeploymentForUpdate(ctx context.Context, id string) (Deploymen
 		&i.Release,
 		&i.ReleasedAt,
 		&i.Variables,
+		&i.ObservedState,
 	)
 	return i, err
 }
@@ -343,7 +348,7 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 }
 
 const keptReleases = `-- name: KeptReleases :many
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments WHERE project_id = $1 AND release IS NOT NULL ORDER BY number DESC
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments WHERE project_id = $1 AND release IS NOT NULL ORDER BY number DESC
 `
 
 // Those that have a release, newest first.
@@ -377,6 +382,7 @@ func (q *Queries) KeptReleases(ctx context.Context, projectID string) ([]Deploym
 			&i.Release,
 			&i.ReleasedAt,
 			&i.Variables,
+			&i.ObservedState,
 		); err != nil {
 			return nil, err
 		}
@@ -442,11 +448,11 @@ func (q *Queries) NotifyRoutes(ctx context.Context) error {
 }
 
 const observeDeployment = `-- name: ObserveDeployment :exec
-UPDATE deployments SET observed_at = now() WHERE app_sandbox_id = $1
+UPDATE deployments SET observed_at = now(), observed_state = $1 WHERE app_sandbox_id = $2
 `
 
-func (q *Queries) ObserveDeployment(ctx context.Context, sandboxID *string) error {
-	_, err := q.db.Exec(ctx, observeDeployment, sandboxID)
+func (q *Queries) ObserveDeployment(ctx context.Context, state string, sandboxID *string) error {
+	_, err := q.db.Exec(ctx, observeDeployment, state, sandboxID)
 	return err
 }
 
@@ -495,7 +501,7 @@ func (q *Queries) ProjectDatabases(ctx context.Context, projectID string) ([]Dat
 }
 
 const projectDeployments = `-- name: ProjectDeployments :many
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables FROM deployments d JOIN projects p ON p.id = d.project_id
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state FROM deployments d JOIN projects p ON p.id = d.project_id
 WHERE d.project_id = $1 AND p.user_id = $2 ORDER BY d.number DESC LIMIT $4::int OFFSET $3::int
 `
 
@@ -541,6 +547,7 @@ func (q *Queries) ProjectDeployments(ctx context.Context, arg ProjectDeployments
 			&i.Release,
 			&i.ReleasedAt,
 			&i.Variables,
+			&i.ObservedState,
 		); err != nil {
 			return nil, err
 		}
@@ -661,7 +668,7 @@ func (q *Queries) ProjectSnapshots(ctx context.Context, projectID string) ([]Sna
 
 const release = `-- name: Release :exec
 UPDATE deployments SET released_at = coalesce(released_at, now()), status = 'RUNNING', app_sandbox_id = $1, variables = coalesce($2, variables),
-    failure = NULL, observed_at = now() WHERE id = $3
+    failure = NULL, observed_at = now(), observed_state = 'running' WHERE id = $3
 `
 
 // The deployment serves from now on, from this sandbox and with these variables.

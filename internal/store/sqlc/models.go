@@ -210,6 +210,7 @@ type Deployment struct {
 	Release          *coderunner.Release
 	ReleasedAt       *time.Time
 	Variables        []byte
+	ObservedState    string
 }
 
 type Project struct {

@@ -302,12 +302,17 @@ SELECT p.id, p.user_id, p.name, p.slug, p.description, p.plan, p.created_at, p.u
     coalesce(d.status::text, '')::text AS deployment_status, coalesce(d.runtime_type, '')::text AS runtime_type,
     d.observed_at AS deployment_observed_at,
     coalesce(d.created_at, p.created_at)::timestamptz AS deployment_created_at, coalesce(d.updated_at, p.updated_at)::timestamptz AS deployment_updated_at,
+    coalesce(c.id::text, '')::text AS current_id, coalesce(c.number, 0)::int AS current_number, coalesce(c.status::text, '')::text AS current_status,
+    coalesce(c.runtime_type, '')::text AS current_runtime_type, coalesce(c.failure ->> 'id', '')::text AS current_failure_id,
+    c.observed_at AS current_observed_at, coalesce(c.observed_state, '')::text AS current_observed_state,
+    coalesce(c.created_at, p.created_at)::timestamptz AS current_created_at, coalesce(c.updated_at, p.updated_at)::timestamptz AS current_updated_at,
     coalesce(l.public_url, '')::text AS public_url,
     coalesce(r.id::text, '')::text AS run_id, coalesce(r.playbook, '')::text AS run_playbook, coalesce(r.state::text, '')::text AS run_state,
     coalesce(r.deployment_id::text, '')::text AS run_deployment_id, coalesce(r.created_at, p.created_at)::timestamptz AS run_created_at,
     r.started_at AS run_started_at, r.finished_at AS run_finished_at
 FROM projects p
-LEFT JOIN LATERAL (SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables FROM deployments x WHERE x.project_id = p.id ORDER BY x.number DESC LIMIT 1) d ON true
+LEFT JOIN LATERAL (SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments x WHERE x.project_id = p.id ORDER BY x.number DESC LIMIT 1) d ON true
+LEFT JOIN LATERAL (SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments x WHERE x.project_id = p.id AND x.released_at IS NOT NULL ORDER BY x.number DESC LIMIT 1) c ON true
 LEFT JOIN LATERAL (SELECT x.public_url FROM deployments x WHERE x.project_id = p.id AND x.public_url IS NOT NULL LIMIT 1) l ON true
 LEFT JOIN LATERAL (SELECT id, project_id, deployment_id, playbook, state, owner, epoch, lease_expires_at, cancel_requested_at, failure, created_at, started_at, finished_at, options, variables, replaced_by, log_dropped_at FROM runs x WHERE x.project_id = p.id ORDER BY x.created_at DESC LIMIT 1) r ON true
 WHERE p.user_id = $1 AND p.destroyed_at IS NULL
@@ -332,6 +337,15 @@ type ProjectSummariesRow struct {
 	DeploymentObservedAt *time.Time
 	DeploymentCreatedAt  time.Time
 	DeploymentUpdatedAt  time.Time
+	CurrentID            string
+	CurrentNumber        int32
+	CurrentStatus        string
+	CurrentRuntimeType   string
+	CurrentFailureID     string
+	CurrentObservedAt    *time.Time
+	CurrentObservedState string
+	CurrentCreatedAt     time.Time
+	CurrentUpdatedAt     time.Time
 	PublicUrl            string
 	RunID                string
 	RunPlaybook          string
@@ -373,6 +387,15 @@ func (q *Queries) ProjectSummaries(ctx context.Context, arg ProjectSummariesPara
 			&i.DeploymentObservedAt,
 			&i.DeploymentCreatedAt,
 			&i.DeploymentUpdatedAt,
+			&i.CurrentID,
+			&i.CurrentNumber,
+			&i.CurrentStatus,
+			&i.CurrentRuntimeType,
+			&i.CurrentFailureID,
+			&i.CurrentObservedAt,
+			&i.CurrentObservedState,
+			&i.CurrentCreatedAt,
+			&i.CurrentUpdatedAt,
 			&i.PublicUrl,
 			&i.RunID,
 			&i.RunPlaybook,
