@@ -237,6 +237,29 @@ func TestCancelKillsTheWork(t *testing.T) {
 	p.succeeds(t, s)
 }
 
+// A run that hangs ends by itself, and is undone like any other.
+func TestRunThatTakesTooLongIsEnded(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	p.engine.cfg.RunFor = 3 * time.Second
+	s := p.upload(t, "long", answer)
+	s.plan.Install.Value = "echo installing; sleep 1000"
+	d, run := p.deploy(t, s)
+	if run = p.ended(t, run.ID); run.State != coderunner.RunFailed || run.Failure == nil || run.Failure.ID != "run.too_long" {
+		t.Errorf("the run ended %s: %+v", run.State, run.Failure)
+	}
+	if d, err := p.store.DeploymentByID(t.Context(), d.ID); err != nil || d.Status != coderunner.Failed {
+		t.Errorf("its deployment is %s, %v", d.Status, err)
+	}
+	if infos, err := p.provider.List(t.Context(), nil); err != nil || len(infos) != 0 {
+		t.Errorf("there are %+v, %v", infos, err)
+	}
+	p.engine.cfg.RunFor = time.Hour
+	s.plan.Install.Value = ""
+	s.plan.Build.Value, s.plan.Start.Value = "", "node index.js"
+	p.succeeds(t, s) // nothing holds the next one up
+}
+
 // TestSecondDeployDropsNoRequest swaps versions under requests.
 func TestSecondDeployDropsNoRequest(t *testing.T) {
 	t.Parallel()

@@ -49,6 +49,7 @@ type Config struct {
 	KeepReleases  int           // how many deployments of a project can be rolled back to; 10
 	HealthTimeout time.Duration // how long an app may take to answer; 60 s
 	RetryFor      time.Duration // how long a step of ours is retried; 90 s
+	RunFor        time.Duration // how long a run may take in all, its wait for a place to build included; 2 h
 	Reconcile     time.Duration // how often the provider is compared with what we believe; 10 s
 
 	PublicURL      func(slug string) (host, url string)
@@ -106,6 +107,7 @@ func New(cfg Config, st *store.Store, provider sandbox.Provider, catalogue *appl
 	cfg.KeepReleases = orDefault(cfg.KeepReleases, 10)
 	cfg.HealthTimeout = orDefault(cfg.HealthTimeout, time.Minute)
 	cfg.RetryFor = orDefault(cfg.RetryFor, 90*time.Second)
+	cfg.RunFor = orDefault(cfg.RunFor, 2*time.Hour)
 	cfg.Reconcile = orDefault(cfg.Reconcile, 10*time.Second)
 	host, _ := os.Hostname()
 	e := &Engine{cfg: cfg, store: st, provider: provider, catalogue: catalogue, bundles: bundles, keys: keys, variables: variables, hub: hub, edge: edge, log: log,
@@ -137,7 +139,7 @@ type runWorker struct {
 	engine *Engine
 }
 
-// The queue must outlast any playbook; our lease is what notices a dead owner.
+// The queue must outlast any playbook, see Config.RunFor; our lease is what notices a dead owner.
 const (
 	jobTimeout  = 3 * time.Hour
 	rescueAfter = 4 * time.Hour
@@ -224,6 +226,7 @@ func (e *Engine) sweep(ctx context.Context) {
 
 var (
 	errCancelled = errors.New("cancelled by the user")
+	errTooLong   = errors.New("the run took too long")
 	errSibling   = errors.New("another step of the run has failed")
 )
 

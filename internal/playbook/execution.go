@@ -154,6 +154,7 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if run.State == coderunner.RunCancelling && !released {
 		stop(errCancelled)
 	}
+	defer x.limit(stop)()
 	if run.Epoch == 1 {
 		x.tellReplaced(owned)
 	}
@@ -179,6 +180,10 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if released, err = x.released(owned); err != nil {
 		return x.abandon(owned, err)
 	}
+	if failure == nil && errors.Is(context.Cause(work), errTooLong) && !x.allDone() {
+		failure = &coderunner.Failure{ID: "run.too_long", Blame: coderunner.Ours, Title: fmt.Sprintf("The %s did not come to its end within %s.", run.Playbook, e.cfg.RunFor),
+			Detail: "It was ended, and what it had begun was undone. The log says what it was doing.", Next: "Start it again; if it takes as long again, ask whoever runs this server to look at its log."}
+	}
 	state := coderunner.RunSucceeded
 	switch {
 	case released: // what could not be removed is left to the reconciler
@@ -189,6 +194,15 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 		state = coderunner.RunCancelled
 	}
 	return x.end(owned, state, failure)
+}
+
+// limit ends the run's work once it has taken too long, whoever began it.
+func (x *execution) limit(stop context.CancelCauseFunc) (release func() bool) {
+	begun := time.Now()
+	if x.run.StartedAt != nil {
+		begun = *x.run.StartedAt
+	}
+	return time.AfterFunc(time.Until(begun.Add(x.e.cfg.RunFor)), func() { stop(errTooLong) }).Stop
 }
 
 // load reads what the run is about, and opens its log.

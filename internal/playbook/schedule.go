@@ -175,7 +175,7 @@ func (x *execution) record(ctx context.Context, st *step, state coderunner.StepS
 // unlessCancelled tells a cancelled step from one whose run must be given up.
 func (x *execution) unlessCancelled(ctx context.Context, st *step, err error) error {
 	cause := context.Cause(ctx)
-	if errors.Is(cause, errCancelled) || errors.Is(cause, errSibling) {
+	if errors.Is(cause, errCancelled) || errors.Is(cause, errTooLong) || errors.Is(cause, errSibling) {
 		if st.State == coderunner.StepPending {
 			return nil // its turn has not come
 		}

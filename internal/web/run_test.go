@@ -293,6 +293,13 @@ func TestCancel(t *testing.T) {
 	if after := must(w.store.RunByID(t.Context(), run.ID))(t); after.State != coderunner.RunCancelling {
 		t.Errorf("the run is %s", after.State)
 	}
+	// What cannot be cancelled has no button for that.
+	p, _, done := w.deployed(w.ada, "gone")
+	w.finish(done, coderunner.RunSucceeded, nil)
+	destroy := must(w.engine.Destroy(t.Context(), w.ada.user.ID, p.ID, "gone"))(t)
+	if a := w.ada.get("/runs/"+destroy.ID).wantText("#run-bar", "cannot be cancelled"); a.page().Find("#run-cancel").Length() != 0 {
+		t.Error("a destroy has a button to cancel it")
+	}
 	// A run that ends while it is being cancelled is simply shown.
 	_, late, lease := w.deployed(w.ada, "book")
 	w.engine.begin = func() { w.finish(lease, coderunner.RunSucceeded, nil) }
