@@ -144,13 +144,13 @@ func failureOf(run coderunner.Run) coderunner.Failure {
 }
 
 // barState is the state in the run's bar. A deploy says PROVISIONING, BUILDING
-// and RUNNING as its deployment does.
+// and RUNNING as its deployment does; one that was followed by others only how it ended.
 func barState(p RunPage) state {
 	switch {
 	case !p.Run.State.Ended():
 		return openRun(p.Run, p.Deployment)
-	case p.Run.State == coderunner.RunSucceeded && p.Deployment != nil:
-		return deploymentState(p.Deployment.Status)
+	case p.Run.State == coderunner.RunSucceeded && p.Deployment != nil && (p.URL != "" || p.Run.Playbook == "stop" && p.Deployment.Status == coderunner.Stopped):
+		return p.appState(*p.Deployment)
 	}
 	return runState(p.Run.State)
 }

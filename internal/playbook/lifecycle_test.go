@@ -171,7 +171,15 @@ func TestALife(t *testing.T) {
 		t.Errorf("rolling back to what serves answers %v", err)
 	}
 
-	// Stopped with its database, and back.
+	// Stopped: its database goes on until it is asked for as well. And back.
+	run, err = p.engine.StopApp(t.Context(), s.user.ID, s.project.ID, false)
+	p.succeeded(t, run, err)
+	p.sandboxes(t, s, 1)
+	if databases, err := p.store.ProjectDatabases(t.Context(), s.project.ID); err != nil || len(databases) != 1 || databases[0].StoppedAt != nil {
+		t.Errorf("with the app stopped the databases are %+v, %v", databases, err)
+	} else if status, err := p.provider.Process(t.Context(), databases[0].SandboxID, databaseProcess); err != nil || !status.Running {
+		t.Errorf("with the app stopped the database is %+v, %v", status, err)
+	}
 	run, err = p.engine.StopApp(t.Context(), s.user.ID, s.project.ID, true)
 	p.succeeded(t, run, err)
 	p.sandboxes(t, s, 0)

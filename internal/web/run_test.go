@@ -283,6 +283,32 @@ func TestRunPageShowsHowItEnded(t *testing.T) {
 	w.ada.post("/runs/"+run.ID+"/cancel", nil).wantRedirect("/runs/" + run.ID)
 }
 
+// What has taken over is running; a deploy before that only has succeeded.
+func TestRunPageOfAReplacedDeploy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, run, lease := w.deployed(w.ada, "shop")
+	ctx := t.Context()
+	for _, status := range []coderunner.DeploymentStatus{coderunner.Provisioning, coderunner.Building} {
+		if err := w.store.SetDeploymentStatus(ctx, run.DeploymentID, status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	route := coderunner.Route{Host: "shop.localhost", ProjectID: p.ID, DeploymentID: run.DeploymentID, SandboxID: "app-1", Target: "10.0.0.2:3000"}
+	if err := w.store.MoveRoute(ctx, route, "http://shop.localhost:8080"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.Release(ctx, must(w.store.DeploymentByID(ctx, run.DeploymentID))(t), "app-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.finish(lease, coderunner.RunSucceeded, nil)
+	w.ada.get("/runs/"+run.ID).wantText("#run-bar .state", "Running")
+	if _, err := w.store.Pool().Exec(ctx, "UPDATE deployments SET status = 'STOPPED', public_url = NULL WHERE id = $1", run.DeploymentID); err != nil {
+		t.Fatal(err)
+	}
+	w.ada.get("/runs/"+run.ID).wantText("#run-bar .state", "Succeeded")
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
