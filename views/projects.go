@@ -75,6 +75,7 @@ const (
 	TabDeployments ProjectTab = "deployments"
 	TabVariables   ProjectTab = "variables"
 	TabLogs        ProjectTab = "logs"
+	TabDatabases   ProjectTab = "databases"
 	TabSettings    ProjectTab = "settings"
 )
 
