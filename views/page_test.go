@@ -119,7 +119,7 @@ func (f filling) pages() map[string]templ.Component {
 	variables.Project.DestroyedAt, variables.Errors = nil, f.errorsOf("key.1")
 	pages["variables refused"] = views.Variables(variables)
 	for _, kind := range []coderunner.VariableChangeKind{coderunner.VariableAdded, coderunner.VariableRemoved, coderunner.VariableChanged} {
-		pages["pending "+string(kind)] = views.PendingVariables(id, coderunner.VariableChanges{{Key: f.text, Kind: kind, Build: f.flag, Run: true}})
+		pages["pending "+string(kind)] = views.PendingVariables(id, coderunner.VariableChanges{{Key: f.text, Kind: kind, Build: f.flag, Run: true}}, f.flag)
 	}
 	databases := full[views.DatabasesPage](f)
 	pages["databases stopped"] = views.Databases(databases)

@@ -325,7 +325,7 @@ func projectOverview(p ProjectPage) templ.Component {
 			templ_7745c5c3_Var11 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = PendingVariables(p.Project.ID, p.Pending).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = PendingVariables(p.Project.ID, p.Pending, p.stopped()).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

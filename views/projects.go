@@ -100,6 +100,11 @@ type ProjectPage struct {
 	MeasuredAt  *time.Time          // nil while that is not known
 }
 
+// stopped reports whether the owner has stopped the app.
+func (p ProjectPage) stopped() bool {
+	return p.Live != nil && p.Live.Status == coderunner.Stopped
+}
+
 // DeploymentRow is a deployment with its run.
 type DeploymentRow struct {
 	Deployment coderunner.Deployment

@@ -91,6 +91,14 @@ func scopeName(scope coderunner.VariableScope) string {
 	return "Build and app"
 }
 
+// againWord is what runs the same release again.
+func againWord(stopped bool) string {
+	if stopped {
+		return "start"
+	}
+	return "restart"
+}
+
 // changeWords says what is saved and not applied, and who would notice.
 func changeWords(c coderunner.VariableChange) string {
 	who := "the app"
