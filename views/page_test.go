@@ -121,6 +121,23 @@ func (f filling) pages() map[string]templ.Component {
 	for _, kind := range []coderunner.VariableChangeKind{coderunner.VariableAdded, coderunner.VariableRemoved, coderunner.VariableChanged} {
 		pages["pending "+string(kind)] = views.PendingVariables(id, coderunner.VariableChanges{{Key: f.text, Kind: kind, Build: f.flag, Run: true}}, f.flag)
 	}
+	databases := full[views.DatabasesPage](f)
+	pages["databases stopped"] = views.Databases(databases)
+	for i := range databases.Items {
+		databases.Items[i].StoppedAt, databases.Items[i].Sandbox.State = nil, "running"
+	}
+	for _, key := range coderunner.DatabaseKeys() {
+		databases.Variables = append(databases.Variables, coderunner.Variable{Key: key, Scope: coderunner.BuildScope})
+	}
+	pages["databases"] = views.Databases(databases)
+	for i := range databases.Items {
+		databases.Items[i].Connection, databases.Items[i].Sandbox, databases.Items[i].SizeBytes = nil, nil, -1
+	}
+	pages["databases unknown"] = views.Databases(databases)
+	databases.Items = nil
+	pages["no databases of a destroyed project"] = views.Databases(databases)
+	databases.Project.DestroyedAt = nil
+	pages["no databases"] = views.Databases(databases)
 	plan := full[views.PlanPage](f)
 	plan.Errors = f.errorsOf("", "name", "root", "appliance", "install", "build", "start", "port", "health_path", "database", "env_key.0", "env_value.1")
 	for i := range plan.Form.Env {

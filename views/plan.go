@@ -75,7 +75,7 @@ func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
 		form.Databases = append(form.Databases, need.Appliance)
 	}
 	for _, key := range plan.EnvKeys {
-		if len(plan.Databases) > 0 && databaseKeys[key.Key] {
+		if len(plan.Databases) > 0 && DatabaseKey(key.Key) {
 			continue // set by the platform
 		}
 		form.Env = append(form.Env, EnvRow{Key: key.Key, Why: key.Why})
@@ -83,11 +83,8 @@ func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
 	return form
 }
 
-// databaseKeys are the variables that an app with a database finds set.
-var databaseKeys = map[string]bool{"DATABASE_URL": true, "PGHOST": true, "PGPORT": true, "PGUSER": true, "PGPASSWORD": true, "PGDATABASE": true}
-
 // DatabaseKey reports whether an app with a database finds the variable set.
-func DatabaseKey(key string) bool { return databaseKeys[key] }
+func DatabaseKey(key string) bool { return slices.Contains(coderunner.DatabaseKeys(), key) }
 
 // ReadPlanForm reads the posted form. Rows without key and value are dropped;
 // a key without value stays, so that it can be shown again.

@@ -89,6 +89,7 @@ const (
 	TabDeployments ProjectTab = "deployments"
 	TabVariables   ProjectTab = "variables"
 	TabLogs        ProjectTab = "logs"
+	TabDatabases   ProjectTab = "databases"
 	TabSettings    ProjectTab = "settings"
 )
 

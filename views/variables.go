@@ -125,3 +125,25 @@ func restartOr(stopped bool) string {
 	}
 	return "restart"
 }
+
+func restartLabel(stopped bool) string {
+	if stopped {
+		return "Start"
+	}
+	return "Restart"
+}
+
+func restartIcon(stopped bool) string {
+	if stopped {
+		return "play"
+	}
+	return "rotate-cw"
+}
+
+// variantOf makes one of several buttons the one to press.
+func variantOf(first bool) string {
+	if first {
+		return "primary"
+	}
+	return "outline"
+}

@@ -112,7 +112,7 @@ func TestPendingVariables(t *testing.T) {
 		want    string // the buttons
 		words   string
 	}{
-		{coderunner.VariableChanges{run}, false, "restart", "a restart is enough"}, {coderunner.VariableChanges{run}, true, "start", "a start is enough"},
+		{coderunner.VariableChanges{run}, false, "restart redeploy", "a restart is enough"}, {coderunner.VariableChanges{run}, true, "start redeploy", "a start is enough"},
 		{coderunner.VariableChanges{build}, true, "redeploy", "built again"}, {coderunner.VariableChanges{build, run}, true, "start redeploy", "A start gives the app its part"},
 	} {
 		var page strings.Builder

@@ -42,6 +42,8 @@ type Engine interface {
 	RestartApp(ctx context.Context, userID, projectID string) (coderunner.Run, error)
 	StartApp(ctx context.Context, userID, projectID string) (coderunner.Run, error)
 	StopApp(ctx context.Context, userID, projectID string, databases bool) (coderunner.Run, error)
+	// Databases answers the project's databases, without their passwords.
+	Databases(ctx context.Context, userID, projectID string) ([]coderunner.DatabaseStatus, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -55,6 +57,9 @@ type Services struct {
 	Hub      *runlog.Hub
 	Disk     func() coderunner.Disk // as last observed
 	Log      *slog.Logger           // nothing is logged if nil
+
+	// VolumeSize answers how many bytes a volume takes. Optional.
+	VolumeSize func(ctx context.Context, name string) (int64, error)
 
 	UploadLimit int64 // bytes of one archive, as the bundle store has it
 
@@ -122,6 +127,7 @@ func (s *server) routes() {
 	private(s, post("/projects/{id}/start", "start", "Start a stopped app", http.StatusAccepted), s.start)
 	private(s, post("/projects/{id}/stop", "stop", "Stop the app; everything but what it wrote beside its databases is kept", http.StatusAccepted), s.stop)
 	s.variableOperations()
+	private(s, get("/projects/{id}/databases", "list-databases", "List a project's databases, without their passwords"), s.listDatabases)
 	private(s, runtimeLogOperation(s.huma), s.runtimeLog)
 	private(s, runtimeEventsOperation(), s.runtimeEvents)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)

@@ -60,7 +60,7 @@ func TestDescriptionHasEveryOperation(t *testing.T) {
 		}
 	}
 	want := []string{
-		"DELETE projects/{id}", "DELETE projects/{id}/variables/{key}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET projects/{id}/deployments",
+		"DELETE projects/{id}", "DELETE projects/{id}/variables/{key}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET projects/{id}/databases", "GET projects/{id}/deployments",
 		"GET projects/{id}/logs", "GET projects/{id}/logs/events", "GET projects/{id}/variables", "GET projects/{id}/variables/{key}", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log", "GET server/disk",
 		"PATCH projects/{id}/variables",
 		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register", "POST deployments/{id}/rollback",

@@ -38,6 +38,7 @@ const (
 type world struct {
 	*testing.T
 	store    *store.Store
+	keys     *secret.KeyRing
 	engine   *engine
 	server   *httptest.Server
 	log      *syncBuffer
@@ -49,8 +50,8 @@ func newWorld(t *testing.T, limits bundle.Limits, change ...func(*api.Services))
 	t.Helper()
 	w := &world{T: t, store: store.New(testdb.NewPool(t)), log: &syncBuffer{}}
 	bundles := must(bundle.Open(t.TempDir(), limits))(t)
-	keys := must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
-	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, nil, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
+	w.keys = must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
+	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, w.keys, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
 	hub := runlog.NewHub(w.store)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -61,7 +62,7 @@ func newWorld(t *testing.T, limits bundle.Limits, change ...func(*api.Services))
 	w.stopHub = func() { stop(); <-ended }
 	services := api.Services{
 		Auth:     must(auth.New(auth.Config{KeyFile: filepath.Join(t.TempDir(), "jwt.key"), PublicURL: "http://localhost:8080"}, w.store))(t),
-		Projects: project.New(w.store, bundles, keys), Store: w.store, Engine: w.engine, Hub: hub, UploadLimit: limits.ArchiveBytes,
+		Projects: project.New(w.store, bundles, w.keys), Store: w.store, Engine: w.engine, Hub: hub, UploadLimit: limits.ArchiveBytes,
 		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {

@@ -3,8 +3,6 @@ package playbook
 import (
 	"context"
 	"maps"
-	"net"
-	"net/url"
 	"strconv"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -28,19 +26,12 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 		if x.redact != nil {
 			x.redact.Add(c.Password)
 		}
-		maps.Copy(env, connectionEnv(c))
+		maps.Copy(env, c.Environment())
 	}
 	maps.Copy(env, x.variables.Environment(phase))
 	dir := appDir(x.deployment.Plan)
 	env["PATH"] = dir + "/node_modules/.bin:/app/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	return env, nil
-}
-
-// connectionEnv gives a PostgreSQL connection the names that libpq and the frameworks read.
-func connectionEnv(c coderunner.Connection) map[string]string {
-	port := strconv.Itoa(c.Port)
-	dsn := url.URL{Scheme: "postgres", User: url.UserPassword(c.User, c.Password), Host: net.JoinHostPort(c.Host, port), Path: "/" + c.Database}
-	return map[string]string{"DATABASE_URL": dsn.String(), "PGHOST": c.Host, "PGPORT": port, "PGUSER": c.User, "PGPASSWORD": c.Password, "PGDATABASE": c.Database}
 }
 
 // buildEnv is for install and build commands.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/project"
+	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/internal/web"
 )
 
@@ -251,12 +252,26 @@ func TestSavedAndNotAppliedYet(t *testing.T) {
 	if action, _ := a.page().Find(".pending form").Attr("action"); action != "/projects/"+p.ID+"/restart" {
 		t.Errorf("the button goes to %q", action)
 	}
+	if action, _ := a.page().Find(".pending form + form").Attr("action"); action != "/projects/"+p.ID+"/redeploy" {
+		t.Errorf("the second button goes to %q", action)
+	}
+	// A restart of a stopped app is refused.
+	d := must(w.store.CreateDeployment(t.Context(), store.NewDeployment{ProjectID: p.ID}))(t)
+	if _, err := w.store.Pool().Exec(t.Context(), "UPDATE deployments SET status = 'STOPPED', released_at = now() WHERE id = $1", d.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{path, "/projects/" + p.ID} {
+		a = w.ada.get(page).wantText(".pending", "a start is enough")
+		if action, _ := a.page().Find(".pending form").Attr("action"); action != "/projects/"+p.ID+"/start" {
+			t.Errorf("of a stopped app, the button goes to %q", action)
+		}
+	}
 	if err := w.projects.DeleteVariable(t.Context(), w.ada.user.ID, p.ID, "TOKEN"); err != nil {
 		t.Fatal(err)
 	}
 	for _, page := range []string{path, "/projects/" + p.ID} {
-		a = w.ada.get(page).wantText(".pending", "TOKEN removed for build and app").wantText(".pending", "A restart gives the app its part").wantText(".pending", "built again")
-		if to := pendingActions(a); to != "restart redeploy" || strings.Contains(a.text(".pending"), "info") {
+		a = w.ada.get(page).wantText(".pending", "TOKEN removed for build and app").wantText(".pending", "A start gives the app its part").wantText(".pending", "built again")
+		if to := pendingActions(a); to != "start redeploy" || strings.Contains(a.text(".pending"), "info") {
 			t.Errorf("the buttons go to %q", to)
 		}
 	}

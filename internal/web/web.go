@@ -55,6 +55,8 @@ type Engine interface {
 	StopApp(ctx context.Context, userID, projectID string, databases bool) (coderunner.Run, error)
 	// DeploymentVariables answers what a deployment last ran with, values included.
 	DeploymentVariables(ctx context.Context, projectID, deploymentID string) (coderunner.Variables, error)
+	// Databases answers the project's databases, without their passwords.
+	Databases(ctx context.Context, userID, projectID string) ([]coderunner.DatabaseStatus, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -169,6 +171,7 @@ func (s *site) routes(r chi.Router) {
 		r.Get("/{tab:overview|deployments|settings}", s.private(s.project))
 		r.Get("/variables", s.private(s.variables))
 		r.Post("/variables", s.private(s.saveVariables))
+		r.Get("/databases", s.private(s.databases))
 		r.Get("/bundles/{bundle}", s.private(s.plan))
 		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
 		r.Post("/redeploy", s.private(s.act(s.redeploy)))

@@ -39,6 +39,7 @@ import (
 type world struct {
 	*testing.T
 	store    *store.Store
+	keys     *secret.KeyRing
 	projects *project.Service
 	engine   *engine
 	server   *httptest.Server
@@ -50,9 +51,9 @@ func newWorld(t *testing.T, change ...func(*web.Services)) *world {
 	t.Helper()
 	w := &world{T: t, store: store.New(testdb.NewPool(t)), log: &syncBuffer{}}
 	bundles := must(bundle.Open(t.TempDir(), bundle.Limits{ArchiveBytes: 1 << 20, FreeBytes: 1}))(t)
-	keys := must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
-	w.projects = project.New(w.store, bundles, keys)
-	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, nil, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
+	w.keys = must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
+	w.projects = project.New(w.store, bundles, w.keys)
+	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, w.keys, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
 	people := must(auth.New(auth.Config{KeyFile: filepath.Join(t.TempDir(), "jwt.key"), PublicURL: "http://localhost:8080"}, w.store))(t)
 	hub := runlog.NewHub(w.store)
 	ctx, stop := context.WithCancel(context.Background())

@@ -1,0 +1,68 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// Database is a database of a project. Its password is told to the app alone.
+type Database struct {
+	ID         string                   `json:"id" format:"uuid"`
+	Appliance  string                   `json:"appliance" example:"postgres-15"`
+	State      coderunner.DatabaseState `json:"state" enum:"PENDING,STARTING,RUNNING,STOPPED,DOWN" doc:"PENDING: the next deploy makes it. STOPPED: by its owner. DOWN: it should run, and was seen not to."`
+	ObservedAt *time.Time               `json:"observed_at,omitempty" doc:"When its sandbox was looked at last."`
+	StoppedAt  *time.Time               `json:"stopped_at,omitempty"`
+	Restarts   int                      `json:"restarts" doc:"How often in a row it ended by itself and was started again."`
+	Host       string                   `json:"host,omitempty" doc:"As the project's sandboxes reach it; nobody else does. Left out until it was started."`
+	Port       int                      `json:"port,omitempty"`
+	Name       string                   `json:"name" doc:"Of the database within its server."`
+	User       string                   `json:"user,omitempty"`
+	Variables  []string                 `json:"variables" nullable:"false" doc:"That the app and its build get. A variable of the project with the same name takes the place of one."`
+	Volume     string                   `json:"volume" doc:"Where its data is. It stays until the project is destroyed."`
+	SizeBytes  *int64                   `json:"size_bytes,omitempty" doc:"Of the volume, on disk. Left out where that is not known."`
+}
+
+// DatabaseList is all of a project's databases, the oldest first.
+type DatabaseList struct {
+	Items []Database `json:"items" nullable:"false"`
+}
+
+func databaseBody(d coderunner.DatabaseStatus) Database {
+	body := Database{ID: d.ID, Appliance: d.Appliance, State: d.State(), ObservedAt: d.ObservedAt(), StoppedAt: d.StoppedAt, Name: d.Name, Variables: coderunner.DatabaseKeys(), Volume: d.Volume}
+	if d.Sandbox != nil {
+		body.Restarts = d.Sandbox.Restarts
+	}
+	if c := d.Connection; c != nil && c.Host != "" {
+		body.Host, body.Port, body.Name, body.User = c.Host, c.Port, c.Database, c.User
+	}
+	return body
+}
+
+type databaseListOutput struct{ Body DatabaseList }
+
+// measureTime bounds how long an answer waits for the sizes of volumes.
+const measureTime = 2 * time.Second
+
+func (s *server) listDatabases(ctx context.Context, userID string, in *idInput) (*databaseListOutput, error) {
+	found, err := s.Engine.Databases(ctx, userID, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, measureTime)
+	defer cancel()
+	list := DatabaseList{Items: make([]Database, len(found))}
+	for i, d := range found {
+		list.Items[i] = databaseBody(d)
+		if s.VolumeSize == nil {
+			continue
+		}
+		if bytes, err := s.VolumeSize(ctx, d.Volume); err == nil {
+			list.Items[i].SizeBytes = &bytes
+		} else if coderunner.KindOf(err) != coderunner.NotFound { // not made yet
+			s.Log.Warn("measuring a volume", "volume", d.Volume, "err", err)
+		}
+	}
+	return &databaseListOutput{Body: list}, nil
+}

@@ -1,0 +1,54 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coderunner/coderunner/internal/api"
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+func TestDatabasesAreListedWithoutTheirPasswords(t *testing.T) {
+	t.Parallel()
+	var fail error
+	w := newWorld(t, small(), func(s *api.Services) {
+		s.VolumeSize = func(_ context.Context, name string) (int64, error) { return int64(len(name)), fail }
+	})
+	p, _ := w.ada.project("shop")
+	path := "/projects/" + p.ID + "/databases"
+	read := func() (list api.DatabaseList) {
+		a := w.ada.get(path).want(http.StatusOK)
+		if a.into(&list); list.Items == nil || strings.Contains(a.body, "hunter2") || strings.Contains(a.body, "password") {
+			t.Fatalf("the list is %s", a.body)
+		}
+		return list
+	}
+	if list := read(); len(list.Items) != 0 {
+		t.Errorf("a project without any has %+v", list.Items)
+	}
+	ctx := t.Context()
+	d := must(w.store.EnsureDatabase(ctx, coderunner.Database{ProjectID: p.ID, Appliance: "postgres-15", Name: "app", Volume: "vol-1"}))(t)
+	fail = errors.New("dial unix: no such file")
+	if got := read().Items[0]; got.ID != d.ID || got.State != coderunner.DatabasePending || got.ObservedAt != nil || got.Host != "" || got.SizeBytes != nil || got.Name != "app" || got.Volume != "vol-1" {
+		t.Errorf("before its first start it is %+v", got)
+	}
+	fail = nil
+	plain := must(json.Marshal(coderunner.Connection{Host: "10.7.0.3", Port: 5433, User: "shopkeeper", Database: "shopdb", Password: "hunter2"}))(t)
+	sealed := must(w.keys.Seal(p.ID, "database/"+d.ID, plain))(t)
+	err := w.store.ExpectSandbox(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForDatabase, ID: "db-1", Provider: "containerd", ProjectID: p.ID, DatabaseID: d.ID, Appliance: d.Appliance})
+	if err := errors.Join(err, w.store.SetDatabaseConnection(ctx, d.ID, "db-1", sealed), w.store.ObserveSandbox(ctx, "db-1", "running")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read().Items[0]; got.State != coderunner.DatabaseRunning || got.ObservedAt == nil || got.Host != "10.7.0.3" || got.Port != 5433 || got.User != "shopkeeper" || got.Name != "shopdb" ||
+		!slices.Contains(got.Variables, "DATABASE_URL") || got.SizeBytes == nil || *got.SizeBytes != 5 {
+		t.Errorf("running it is %+v", got)
+	}
+	if strings.Contains(w.log.String(), "hunter2") {
+		t.Error("the password is in the log")
+	}
+}

@@ -1,0 +1,86 @@
+package coderunner
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Database is a database appliance that belongs to a project and outlives its deployments.
+type Database struct {
+	ID         string
+	ProjectID  string
+	Appliance  string // "postgres-15"
+	Name       string // the SQL database's and role's name
+	SandboxID  string // provider's sandbox name, "" until provisioned
+	Volume     string // provider's volume name
+	Connection *Connection
+	StoppedAt  *time.Time // by its owner; it is not started again by itself
+}
+
+// Connection is how an app reaches a database. It is encrypted at rest.
+type Connection struct {
+	Host     string `json:"host"`
+	Port     int    `json:"port"`
+	User     string `json:"user"`
+	Database string `json:"database"`
+	Password string `json:"password"`
+}
+
+// DatabaseKeys are the variables that commands and app of a project with a PostgreSQL
+// database get: the names that libpq and the frameworks read.
+func DatabaseKeys() []string {
+	return []string{"DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"}
+}
+
+// Environment gives the connection the names of DatabaseKeys.
+func (c Connection) Environment() map[string]string {
+	port := strconv.Itoa(c.Port)
+	dsn := url.URL{Scheme: "postgres", User: url.UserPassword(c.User, c.Password), Host: net.JoinHostPort(c.Host, port), Path: "/" + c.Database}
+	return map[string]string{"DATABASE_URL": dsn.String(), "PGHOST": c.Host, "PGPORT": port, "PGUSER": c.User, "PGPASSWORD": c.Password, "PGDATABASE": c.Database}
+}
+
+// DatabaseState is how a database is, as far as it was observed.
+type DatabaseState string
+
+const (
+	DatabasePending  DatabaseState = "PENDING"  // no deploy has made it yet
+	DatabaseStarting DatabaseState = "STARTING" // it is being made, or was not looked at since
+	DatabaseRunning  DatabaseState = "RUNNING"
+	DatabaseStopped  DatabaseState = "STOPPED" // by its owner
+	DatabaseDown     DatabaseState = "DOWN"    // it should run, and was seen not to
+)
+
+// DatabaseStatus is a database as its owner sees it: the connection has no password,
+// and is nil until it was provisioned.
+type DatabaseStatus struct {
+	Database
+	Sandbox    *SandboxRecord // nil while it has none
+	Unreadable bool           // there is a connection that this server cannot decrypt
+}
+
+// State is what follows from what was observed of its sandbox.
+func (d DatabaseStatus) State() DatabaseState {
+	switch {
+	case d.StoppedAt != nil:
+		return DatabaseStopped
+	case d.Sandbox == nil && d.SandboxID == "":
+		return DatabasePending
+	case d.Sandbox == nil:
+		return DatabaseDown
+	case d.SandboxID == "" || d.Sandbox.ObservedAt == nil:
+		return DatabaseStarting
+	case d.Sandbox.State == "running":
+		return DatabaseRunning
+	}
+	return DatabaseDown
+}
+
+// ObservedAt is when its sandbox was looked at last, nil for never.
+func (d DatabaseStatus) ObservedAt() *time.Time {
+	if d.Sandbox == nil {
+		return nil
+	}
+	return d.Sandbox.ObservedAt
+}

@@ -1,0 +1,64 @@
+package views
+
+import "github.com/coderunner/coderunner/internal/coderunner"
+
+// DatabasesPage tells what a project's databases are and how its app reaches them.
+type DatabasesPage struct {
+	ProjectPage // Variables are those that may stand in for a database's
+	Items       []DatabaseItem
+	BundleID    string // of the newest upload, whose plan can be opened; "" without one
+}
+
+// DatabaseItem is one database of the page.
+type DatabaseItem struct {
+	coderunner.DatabaseStatus
+	Title     string // of its appliance: "PostgreSQL 15"
+	SizeBytes int64  // of its volume on disk; -1 if unknown
+}
+
+func databaseState(s coderunner.DatabaseState) state {
+	switch s {
+	case coderunner.DatabasePending:
+		return state{"Not made yet", "circle-dashed", toneQuiet}
+	case coderunner.DatabaseStarting:
+		return state{"Starting", "loader-circle", toneBusy}
+	case coderunner.DatabaseRunning:
+		return state{"Running", "circle-check", toneGood}
+	case coderunner.DatabaseStopped:
+		return state{"Stopped", "circle-pause", toneQuiet}
+	case coderunner.DatabaseDown:
+		return state{"Not running", "circle-x", toneBad}
+	}
+	return state{"Unknown", "circle-dashed", toneQuiet}
+}
+
+// own finds the project's own variable that stands in for a database's.
+func (p DatabasesPage) own(key string) (coderunner.Variable, bool) {
+	for _, v := range p.Variables {
+		if v.Key == key {
+			return v, true
+		}
+	}
+	return coderunner.Variable{}, false
+}
+
+// ownKeys are the variables of databases that the project sets itself.
+func (p DatabasesPage) ownKeys() (own []coderunner.Variable) {
+	for _, key := range coderunner.DatabaseKeys() {
+		if v, set := p.own(key); set {
+			own = append(own, v)
+		}
+	}
+	return own
+}
+
+// scopeWho is who is given a variable of a scope.
+func scopeWho(scope coderunner.VariableScope) string {
+	switch scope {
+	case coderunner.BuildScope:
+		return "the build"
+	case coderunner.RunScope:
+		return "the app"
+	}
+	return "each of the two"
+}
