@@ -108,8 +108,8 @@ func receiveKeeping() (k keeping, conn *net.UnixConn, err error) {
 	conn = c.(*net.UnixConn)
 	attached := make([]byte, unix.CmsgSpace(4))
 	n, length, _, _, err := conn.ReadMsgUnix(make([]byte, 1), attached)
-	if err != nil || n == 0 {
-		return k, nil, nil // whoever might have needed us is gone
+	if err != nil || n == 0 { // whoever might have needed us is gone
+		return k, nil, err
 	}
 	messages, err := unix.ParseSocketControlMessage(attached[:length])
 	if err != nil || len(messages) != 1 {
@@ -161,8 +161,11 @@ func (k *keeping) begin(groups cgroups, out *outputWriter, copies *sync.WaitGrou
 	if err := writeJSON(k.File, k.Record); err != nil {
 		return nil, err
 	}
-	fed := make(chan error, 1)
-	go func() { fed <- gate.open(bytes.NewReader(k.Input)) }()
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		_ = gate.open(bytes.NewReader(k.Input)) // which can always be read
+	}()
 	exits := make(chan sandbox.Exit, 1)
 	go func() { exits <- reap(pid) }()
 	select {
@@ -177,7 +180,7 @@ func (k *keeping) begin(groups cgroups, out *outputWriter, copies *sync.WaitGrou
 
 // finish writes down how the process ended, unless its sandbox is gone.
 func (k *keeping) finish() error {
-	if _, err := os.Stat(k.File); err != nil {
+	if _, err := os.Stat(k.File); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	return writeJSON(k.File, k.Record)
