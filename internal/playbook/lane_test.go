@@ -25,7 +25,7 @@ import (
 )
 
 // recovery is how long everything may take to be as it should after a fault, and
-// resumption how long a run whose process was killed may take to its end.
+// resumption until a run whose process was killed goes on.
 const (
 	recovery   = time.Minute
 	resumption = 30 * time.Second

@@ -190,13 +190,13 @@ func (m *matrix) inject(ctx context.Context, l *lane, c cell) (runID string, too
 		return o.run.ID, 0, err
 	}
 	begin := time.Now()
-	settled := l.settles(ctx, o)
-	took = time.Since(begin)
-	if settled == nil && c.fault.kind == killed {
-		if run, err := l.store.RunByID(ctx, o.run.ID); err != nil || run.FinishedAt.Sub(begin) > resumption {
-			settled = errors.Join(fmt.Errorf("the resumed run took until %s", run.FinishedAt), err)
+	if c.fault.kind == killed {
+		if err := l.resumes(ctx, o.run); err != nil {
+			return o.run.ID, time.Since(begin), err
 		}
 	}
+	settled := l.settles(ctx, o)
+	took = time.Since(begin)
 	return o.run.ID, took, errors.Join(settled, err)
 }
 
@@ -226,6 +226,25 @@ func (l *lane) killedIn(ctx context.Context, c cell, r request) (run coderunner.
 	err = errors.Join(err, l.seed(ctx))
 	child.kill()
 	return run, errors.Join(err, l.up())
+}
+
+// resumes waits until another owner has a run, or has already ended it.
+func (l *lane) resumes(ctx context.Context, r coderunner.Run) error {
+	ctx, cancel := context.WithTimeout(ctx, resumption)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond) // nothing tells of a claim
+	defer tick.Stop()
+	for {
+		now, err := l.store.RunByID(ctx, r.ID)
+		if err == nil && (now.Epoch > r.Epoch || now.State.Ended()) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("nobody resumed the run within %s: %w", resumption, errors.Join(ctx.Err(), err))
+		}
+	}
 }
 
 // brokenIn makes the request, and breaks something in the step.
