@@ -5,7 +5,7 @@ INSERT INTO runs (project_id, deployment_id, playbook, options) VALUES (@project
 -- Not against foreign keys that are checked: two that did so before could not both lock it.
 SELECT id FROM projects WHERE id = $1 FOR NO KEY UPDATE;
 
--- name: ReplaceRun :exec
+-- name: ReplaceRun :execrows
 UPDATE runs SET state = 'CANCELLED', replaced_by = sqlc.narg('replaced_by'), cancel_requested_at = now(), finished_at = now() WHERE id = @id AND state = 'QUEUED';
 
 -- name: SetReplacedBy :exec

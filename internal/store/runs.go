@@ -46,10 +46,14 @@ func (s *Store) CreateRun(ctx context.Context, n NewRun) (out coderunner.Run, re
 			if waiting.State != coderunner.RunQueued {
 				continue
 			}
-			replaced = &waiting
-			if err := s.q.ReplaceRun(ctx, nil, waiting.ID); err != nil {
+			waited, err := s.q.ReplaceRun(ctx, nil, waiting.ID)
+			if err != nil {
 				return translate(err, "run")
 			}
+			if waited == 0 {
+				continue // it was claimed just now, and waits no more
+			}
+			replaced = &waiting
 			if err := s.q.SkipOpenSteps(ctx, waiting.ID); err != nil {
 				return translate(err, "run")
 			}

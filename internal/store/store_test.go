@@ -147,6 +147,57 @@ func TestOneRunAtWorkAndOneThatWaits(t *testing.T) {
 	}
 }
 
+// TestClaimedWhileItIsReplaced: a run that is claimed in the very moment in which
+// another would take its place goes on, and the other waits.
+func TestClaimedWhileItIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	_, first := w.deploy(t)
+	type made struct {
+		run      coderunner.Run
+		replaced *coderunner.Run
+		err      error
+	}
+	second := make(chan made, 1)
+	err := w.InTx(ctx, func(s *store.Store) error {
+		if _, claimed, err := s.ClaimRun(ctx, first.ID, "me", time.Minute); err != nil || !claimed {
+			t.Fatalf("the first run: claimed %v (%v)", claimed, err)
+		}
+		go func() {
+			run, replaced, err := w.CreateRun(ctx, store.NewRun{ProjectID: w.project.ID, Playbook: "restart"})
+			second <- made{run, replaced, err}
+		}()
+		for tick := time.Tick(time.Millisecond); ; {
+			var waits int
+			err := w.Pool().QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waits)
+			if err != nil || waits > 0 {
+				return err
+			}
+			select {
+			case <-tick:
+			case m := <-second:
+				t.Fatalf("the second run did not wait for the claim: %+v", m)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := <-second
+	if got.err != nil || got.replaced != nil || got.run.State != coderunner.RunQueued {
+		t.Errorf("the second run is %+v, it replaced %+v (%v)", got.run, got.replaced, got.err)
+	}
+	if first = must(w.RunByID(ctx, first.ID))(t); first.State != coderunner.RunRunning {
+		t.Errorf("the first run is %s", first.State)
+	}
+	for _, s := range must(w.Steps(ctx, first.ID))(t) {
+		if s.State != coderunner.StepPending {
+			t.Errorf("the first run's step %s is %s", s.Name, s.State)
+		}
+	}
+}
+
 // TestDecided: no step begins after a cancel was accepted, but those that are done
 // always, and the first failure stays the run's.
 func TestDecided(t *testing.T) {

@@ -513,13 +513,16 @@ func (q *Queries) RenewRun(ctx context.Context, arg RenewRunParams) (*time.Time,
 	return cancel_requested_at, err
 }
 
-const replaceRun = `-- name: ReplaceRun :exec
+const replaceRun = `-- name: ReplaceRun :execrows
 UPDATE runs SET state = 'CANCELLED', replaced_by = $1, cancel_requested_at = now(), finished_at = now() WHERE id = $2 AND state = 'QUEUED'
 `
 
-func (q *Queries) ReplaceRun(ctx context.Context, replacedBy *string, iD string) error {
-	_, err := q.db.Exec(ctx, replaceRun, replacedBy, iD)
-	return err
+func (q *Queries) ReplaceRun(ctx context.Context, replacedBy *string, iD string) (int64, error) {
+	result, err := q.db.Exec(ctx, replaceRun, replacedBy, iD)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const requestCancel = `-- name: RequestCancel :one
