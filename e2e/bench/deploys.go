@@ -19,6 +19,10 @@ type deployment struct {
 	steps               map[string]time.Duration
 }
 
+// idle is for how long a server must be left alone to have done what it puts off: a
+// copy of the database's files is got ready for the next one.
+const idle = 20 * time.Second
+
 // deploys measures Deploy to the first 200 of an app with a database, and beside
 // each, in turn first and second, the same files with npm and node alone.
 func (b *bench) deploys(ctx context.Context) error {
@@ -42,6 +46,11 @@ func (b *bench) deploys(ctx context.Context) error {
 		}
 		if round%2 == 1 {
 			work[0], work[1] = work[1], work[0]
+		}
+		select { // until the server has done what it does when it has nothing to do
+		case <-time.After(idle):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		for _, do := range work {
 			if err := do(); err != nil {

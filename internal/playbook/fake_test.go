@@ -271,8 +271,11 @@ func (f *fake) Address(_ context.Context, name string, _ int) (sandbox.Address, 
 func (f *fake) Listening(_ context.Context, name string) ([]sandbox.Socket, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, err := f.running(name)
-	return nil, err
+	s, err := f.running(name)
+	if err != nil || s.info.Labels[labelDatabase] == "" {
+		return nil, err
+	}
+	return []sandbox.Socket{{IP: "0.0.0.0", Port: 5432}}, nil
 }
 
 func (f *fake) ListVolumes(_ context.Context, labels map[string]string) (volumes []sandbox.Volume, err error) {

@@ -237,10 +237,6 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 	if err := provider.Start(ctx, name, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand}); err != nil {
 		return err
 	}
-	address, err := provider.Address(ctx, name, def.Database.Port)
-	if err != nil {
-		return err
-	}
 	limit, cancel := context.WithTimeout(ctx, databaseReady)
 	defer cancel()
 	type end struct {
@@ -253,7 +249,7 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 		ended <- end{status, err}
 	}()
 	for {
-		ready, err := acceptsConnections(limit, provider, name, address.Proxy, check)
+		ready, err := acceptsConnections(limit, provider, name, def.Database.Port, check)
 		switch {
 		case err == nil && ready:
 			return nil
@@ -266,7 +262,7 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 		}
 		select {
 		case <-limit.Done():
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		case e := <-ended:
 			switch {
 			case limit.Err() != nil:
@@ -279,15 +275,12 @@ func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance
 	}
 }
 
-// acceptsConnections knocks before it runs the check: a command costs a hundred
-// times what a refused connection does, and the app is being installed meanwhile.
-func acceptsConnections(ctx context.Context, provider sandbox.Provider, name, address string, check []string) (bool, error) {
-	if address != "" {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
-		if err != nil {
-			return false, ctx.Err()
-		}
-		conn.Close()
+// acceptsConnections looks for the server's socket before it runs the check. To connect
+// would have the server start a process, and the app is being installed meanwhile.
+func acceptsConnections(ctx context.Context, provider sandbox.Provider, name string, port int, check []string) (bool, error) {
+	sockets, err := provider.Listening(ctx, name)
+	if err != nil || !slices.ContainsFunc(sockets, func(s sandbox.Socket) bool { return s.Port == port }) {
+		return false, err
 	}
 	if check == nil {
 		return true, nil

@@ -232,7 +232,9 @@ type Limits struct {
 	PIDs        int64
 }
 
-// Mount puts a volume into the sandbox. The volume is made at first use and kept until RemoveVolume.
+// Mount puts a volume into the sandbox. The volume is made at first use, as a copy of
+// what the spec's template has at Path, and kept until RemoveVolume. It is empty
+// and belongs to the template's user when nothing is there, or the spec has a snapshot.
 type Mount struct {
 	Volume string            // unique in the instance; [a-z0-9-]
 	Path   string            // absolute, inside the sandbox

@@ -26,8 +26,27 @@ func findCgroups() cgroups {
 	return cgroups{unified: err == nil}
 }
 
+// allSandboxes is the group of all sandboxes of this machine.
+const allSandboxes = "/coderunner"
+
 // sandboxGroup is the group of a whole sandbox, as its runtime is told.
-func sandboxGroup(id string) string { return "/coderunner/" + id }
+func sandboxGroup(id string) string { return allSandboxes + "/" + id }
+
+// sandboxesWeight is what all sandboxes together count when the processors are all in
+// use, as a multiple of what is beside their group: the services of the machine, or
+// in version 1 perhaps each single process of it.
+const sandboxesWeight = 4
+
+// weigh gives the sandboxes their weight. A machine that cannot weigh runs them all the same.
+func (c cgroups) weigh() {
+	path, standard := c.file("cpu", allSandboxes, "cpu.shares"), 1024
+	if c.unified {
+		path, standard = c.file("", allSandboxes, "cpu.weight"), 100
+	}
+	if os.MkdirAll(filepath.Dir(path), 0o755) == nil {
+		_ = os.WriteFile(path, []byte(strconv.Itoa(sandboxesWeight*standard)), 0)
+	}
+}
 
 // file is the path of a group's file; the controller counts in version 1 only.
 func (c cgroups) file(controller, group, name string) string {

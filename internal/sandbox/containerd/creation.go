@@ -67,7 +67,7 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 	if err != nil {
 		return err
 	}
-	if err := p.ensureVolumes(spec, user); err != nil {
+	if err := p.ensureVolumes(ctx, spec, from, user); err != nil {
 		return err
 	}
 	go p.keepers.prepare()

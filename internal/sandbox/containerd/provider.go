@@ -48,6 +48,7 @@ type Provider struct {
 	restart   sync.Mutex
 	users     *os.File // locked while we use the private daemon; nil without one
 	keepers   keepers
+	spares    spares
 	starting  sync.Map // the first processes that are being started, by their sandboxes' ids at the engine
 	filters   sync.Map // of system calls, by their text in a sandbox's specification
 }
@@ -81,7 +82,9 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 		users.Close()
 		return nil, err
 	}
-	p := &Provider{cfg: cfg, client: c, users: users, cgroups: findCgroups(), templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
+	groups := findCgroups()
+	groups.weigh()
+	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
 	return p, nil
 }
 
@@ -169,6 +172,7 @@ func (p *Provider) Check(ctx context.Context) error {
 // Close implements sandbox.Provider.
 func (p *Provider) Close() error {
 	p.keepers.close()
+	p.spares.close()
 	p.users.Close() // nil is no file, and no harm
 	return p.client.Close()
 }

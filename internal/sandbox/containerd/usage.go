@@ -18,7 +18,7 @@ import (
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
-// Usage measures what the templates take, in the engine and as archives, and what this
+// Usage measures what the templates take, in the engine, as archives and as copies for volumes, and what this
 // instance's sandboxes have written to their roots. It looks at every file of
 // those roots: ctx bounds it.
 func (p *Provider) Usage(ctx context.Context) ([]coderunner.Stored, error) {
@@ -64,7 +64,15 @@ func (p *Provider) Usage(ctx context.Context) ([]coderunner.Stored, error) {
 			templates.Count++
 		}
 	}
-	return []coderunner.Stored{sandboxes, templates}, err
+	if err != nil {
+		return nil, err
+	}
+	spares, err := measure(ctx, p.sparesDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("measure the copies that are kept ready: %w", err)
+	}
+	templates.Bytes += spares
+	return []coderunner.Stored{sandboxes, templates}, nil
 }
 
 // files are those in the directory of archives.

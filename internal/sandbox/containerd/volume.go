@@ -25,23 +25,35 @@ func (p *Provider) volumeFile(name string) string {
 	return filepath.Join(p.volumeDir(name), "volume.json")
 }
 
-// ensureVolumes makes the spec's volumes, owned by the template's user.
-func (p *Provider) ensureVolumes(spec sandbox.Spec, user account) error {
+// ensureVolumes makes the spec's volumes.
+func (p *Provider) ensureVolumes(ctx context.Context, spec sandbox.Spec, from origin, user account) error {
 	for _, m := range spec.Volumes {
-		if _, err := os.Stat(p.volumeFile(m.Volume)); err == nil {
-			continue
+		s := seed{template: from.template, path: m.Path, owner: user}
+		if spec.Snapshot == "" {
+			s.parent = from.parent
 		}
-		if err := os.MkdirAll(p.volumeData(m.Volume), 0o700); err != nil {
-			return err
-		}
-		if err := os.Chown(p.volumeData(m.Volume), int(user.uid), int(user.gid)); err != nil {
-			return err
-		}
-		if err := writeJSON(p.volumeFile(m.Volume), sandbox.Volume{Name: m.Volume, Labels: m.Labels}); err != nil {
+		if err := p.ensureVolume(ctx, m, s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p *Provider) ensureVolume(ctx context.Context, m sandbox.Mount, s seed) error {
+	defer p.locks.lock("volume " + m.Volume)()
+	if _, err := os.Stat(p.volumeFile(m.Volume)); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(p.volumeDir(m.Volume), 0o711); err != nil {
+		return err
+	}
+	if err := p.plant(ctx, p.volumeData(m.Volume), s); err != nil {
+		return err
+	}
+	if err := writeJSON(p.volumeFile(m.Volume), sandbox.Volume{Name: m.Volume, Labels: m.Labels}); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(p.volumeDir(m.Volume)))
 }
 
 // ListVolumes implements sandbox.Provider.
@@ -74,15 +86,23 @@ func (p *Provider) VolumeSize(ctx context.Context, name string) (int64, error) {
 	if err := checkName("volume", name); err != nil {
 		return 0, err
 	}
-	root, err := os.OpenRoot(p.volumeData(name))
+	bytes, err := measure(ctx, p.volumeData(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, coderunner.Errorf(coderunner.NotFound, "There is no volume %s.", name)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("measure the volume %s: %w", name, err)
 	}
+	return bytes, nil
+}
+
+// measure is how many bytes of disk a tree takes.
+func measure(ctx context.Context, dir string) (bytes int64, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0, err
+	}
 	defer root.Close()
-	var bytes int64
 	linked := map[uint64]bool{} // files of several names, counted already
 	err = fs.WalkDir(root.FS(), ".", func(_ string, entry fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
@@ -106,10 +126,7 @@ func (p *Provider) VolumeSize(ctx context.Context, name string) (int64, error) {
 		bytes += file.Blocks * 512
 		return nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("measure the volume %s: %w", name, err)
-	}
-	return bytes, nil
+	return bytes, err
 }
 
 // RemoveVolume implements sandbox.Provider.

@@ -11,10 +11,11 @@ import (
 )
 
 var volumeTests = map[string]func(*testing.T, *suite){
-	"VolumesPersist": testVolumesPersist,
-	"VolumeLabels":   testVolumeLabels,
-	"RemoveVolume":   testRemoveVolume,
-	"VolumeSize":     testVolumeSize,
+	"VolumesPersist":   testVolumesPersist,
+	"VolumesBeginFull": testVolumesBeginFull,
+	"VolumeLabels":     testVolumeLabels,
+	"RemoveVolume":     testRemoveVolume,
+	"VolumeSize":       testVolumeSize,
 }
 
 func testVolumesPersist(t *testing.T, s *suite) {
@@ -38,6 +39,35 @@ func testVolumesPersist(t *testing.T, s *suite) {
 	second.must(t, cmd)
 	if got := second.sh(t, `/elsewhere/id -u`); got != decimal(s.template.User.UID)+"\n" {
 		t.Errorf("a setuid program in a volume runs as %q", got)
+	}
+}
+
+// testVolumesBeginFull: a volume begins with what the template has at its place, and
+// goes its own way from there.
+func testVolumesBeginFull(t *testing.T, s *suite) {
+	const look = `find /etc/cron.daily /etc/alternatives -printf '%P %y %m %U %G %s %l\n' | sort`
+	bare := s.make(t, sandbox.Spec{}).sh(t, look)
+	mounts := func() []sandbox.Mount {
+		return []sandbox.Mount{{Volume: s.volume(t), Path: "/etc/cron.daily"}, {Volume: s.volume(t), Path: "/etc/alternatives"}}
+	}
+	volumes := mounts()
+	for range 2 {
+		b := s.make(t, sandbox.Spec{Volumes: volumes})
+		if got := b.sh(t, look); got != bare {
+			t.Errorf("the volumes have\n%s\nand the template has\n%s", got, bare)
+		}
+		if err := s.provider.Destroy(within(t), b.name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := shell(`rm -r /etc/alternatives/* && echo own > /etc/alternatives/file`)
+	cmd.User = "root"
+	s.make(t, sandbox.Spec{Volumes: volumes[1:]}).must(t, cmd)
+	if got := s.make(t, sandbox.Spec{Volumes: volumes[1:]}).sh(t, `ls /etc/alternatives`); got != "file\n" {
+		t.Errorf("the changed volume has %q", got)
+	}
+	if got := s.make(t, sandbox.Spec{Volumes: mounts()}).sh(t, look); got != bare {
+		t.Errorf("a new volume has\n%s\nand the template has\n%s", got, bare)
 	}
 }
 

@@ -5,7 +5,6 @@ set -eu
 
 volume=/var/lib/postgresql/data
 cluster=$volume/cluster
-pristine=/usr/local/share/postgres/cluster
 
 # The server and all its processes inherit this lock: as long as one of them
 # lives, in whatever sandbox, nobody else touches the volume.
@@ -15,14 +14,9 @@ flock --wait 20 9 || {
 	exit 75
 }
 
-# A cluster has its name only when it is whole and on the disk. A copy that was
-# interrupted is found under the other name and done again.
 if [ ! -e "$cluster" ]; then
-	rm -rf "$volume/copying"
-	cp -a "$pristine" "$volume/copying"
-	sync --file-system "$volume/copying"
-	mv -T "$volume/copying" "$cluster"
-	sync "$volume"
+	echo "There is no database on this volume." >&2
+	exit 78
 fi
 
 found=$(cat "$cluster/PG_VERSION" 2>/dev/null || echo unknown)
