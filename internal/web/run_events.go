@@ -28,7 +28,7 @@ const (
 //
 //	event: lines    lines as HTML; the id is the last one's number
 //	(unnamed)       what stands beside the log, after each change of it
-//	event: end      the run has ended and every line was sent
+//	event: end      the run has ended and every line was sent; the last one's number
 //
 // It begins after the line that Last-Event-ID names, else after the query's. Who
 // reconnects sees every line once. The rows are the truth; the hub only says when
@@ -126,7 +126,7 @@ func (f *follower) send(ctx context.Context) (more bool, err error) {
 	}
 	if !more && page.Run.State.Ended() {
 		f.over = true
-		return false, f.stream.event(ctx, "end", "", templ.NopComponent)
+		return false, f.stream.event(ctx, "end", "", templ.Raw(strconv.FormatInt(f.after, 10)))
 	}
 	return more, nil
 }

@@ -146,7 +146,10 @@ func TestStreamShowsEachLineOnceAcrossReconnects(t *testing.T) {
 	}
 	w.say(lease, 1311, "line 1311")
 	w.finish(lease, coderunner.RunSucceeded, nil)
-	_, before = s.until("end")
+	end, before := s.until("end")
+	if end.data != "1311" {
+		t.Errorf("the end is that of line %q", end.data)
+	}
 	state := ""
 	for _, e := range before {
 		seen = append(seen, lineNumbers(t, e.data)...)

@@ -33,7 +33,7 @@ export class Live {
       this.#heard();
       this.#deliver(event.detail.data);
     });
-    element.addEventListener("end", () => this.#end());
+    element.addEventListener("end", (event) => this.#end(Number(event.detail?.data)));
     element.addEventListener("htmx:sse:after:message", () => this.#heard());
     element.addEventListener("htmx:sse:after:connection", () => this.#connected(true));
     element.addEventListener("htmx:sse:error", () => this.#connected(false));
@@ -85,11 +85,16 @@ export class Live {
     this.on.lost(this.#gone);
   }
 
-  #end() {
+  // end is handed on after the lines that wait, and those up to the last that may all
+  // have come before this script did.
+  #end(last) {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
-    this.#order = this.#order.then(() => this.on.ended()); // after the lines that wait
+    this.#order = this.#order.then(async () => {
+      if (last > this.#known && !this.#sparse) await this.#fill(last + 1).catch(() => {});
+      this.on.ended();
+    });
   }
 
   async #ask() {

@@ -41,6 +41,26 @@ test("lines that came before the script did are asked for, in order", async () =
   assert.deepEqual(shown, [[2, 3], [4, 8]]);
 });
 
+test("lines that all came before the script did are asked for at the end", async () => {
+  const asked = [];
+  globalThis.fetch = async (address) => {
+    asked.push(address);
+    return { ok: true, text: async () => lines(1, 6) };
+  };
+  const element = new EventTarget();
+  element.dataset = { poll: "/runs/r/log?after=" };
+  const shown = [];
+  const done = new Promise((resolve) => {
+    new Live(element, { last: () => 0, lines: (html) => shown.push(range(html)), lost: () => {}, ended: () => resolve(shown.length) });
+  });
+  const event = new Event("end");
+  event.detail = { data: "6" };
+  element.dispatchEvent(event);
+  assert.equal(await done, 1); // before the end was told
+  assert.deepEqual(asked, ["/runs/r/log?after=0"]);
+  assert.deepEqual(shown, [[1, 6]]);
+});
+
 test("a filter leaves numbers out, which are asked for once only", async () => {
   const asked = [];
   globalThis.fetch = async (address) => {
