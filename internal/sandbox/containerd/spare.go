@@ -52,7 +52,6 @@ type spares struct {
 	timer  *time.Timer     // nil until one was wanted
 	closed bool
 	work   sync.WaitGroup
-	stop   context.CancelFunc
 }
 
 func (p *Provider) sparesDir() string { return filepath.Join(p.cfg.StateDir, "spares") }
@@ -72,6 +71,9 @@ func (p *Provider) plant(ctx context.Context, data string, s seed) error {
 	err := os.Rename(spare, data)
 	found := err == nil
 	if errors.Is(err, os.ErrNotExist) {
+		if err := dropCopies(filepath.Dir(data)); err != nil {
+			return err
+		}
 		found, err = p.copyOut(ctx, data, s)
 	}
 	if err != nil {
@@ -83,14 +85,32 @@ func (p *Provider) plant(ctx context.Context, data string, s seed) error {
 	return syncDir(filepath.Dir(data))
 }
 
+// dropCopies removes what copies that were cut off have left in a volume's directory.
+func dropCopies(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, copying+"*"))
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
+}
+
 // syncDir writes the names in a directory to the disk.
 func syncDir(dir string) error {
+	return withDir(dir, (*os.File).Sync)
+}
+
+// syncTree writes everything of the directory's file system to the disk.
+func syncTree(dir string) error {
+	return withDir(dir, func(d *os.File) error { return unix.Syncfs(int(d.Fd())) })
+}
+
+func withDir(dir string, do func(*os.File) error) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	return do(d)
 }
 
 // wantSpare has a copy got ready once the machine has had its time.
@@ -122,19 +142,16 @@ func (p *Provider) makeSpares() {
 	}
 	wanted := k.wanted
 	k.wanted = nil
-	ctx, cancel := context.WithCancel(context.Background())
-	k.stop = cancel
 	k.work.Add(1)
 	k.mu.Unlock()
 	defer k.work.Done()
-	defer cancel()
 	for spare, s := range wanted {
 		if err := os.MkdirAll(filepath.Dir(spare), 0o700); err != nil {
 			continue
 		}
 		dropOthers(spare)
 		if _, err := os.Lstat(spare); errors.Is(err, os.ErrNotExist) {
-			_, _ = p.copyOut(ctx, spare, s)
+			_, _ = p.copyOut(context.Background(), spare, s)
 		}
 	}
 }
@@ -152,15 +169,12 @@ func dropOthers(spare string) {
 	}
 }
 
-// close ends the work in the background.
+// close begins nothing more, and waits for the copy that is being made.
 func (k *spares) close() {
 	k.mu.Lock()
 	k.closed = true
 	if k.timer != nil {
 		k.timer.Stop()
-	}
-	if k.stop != nil {
-		k.stop()
 	}
 	k.mu.Unlock()
 	k.work.Wait()
@@ -188,16 +202,6 @@ func (p *Provider) copyOut(ctx context.Context, to string, s seed) (found bool, 
 		return false, err
 	}
 	return found, os.Rename(data, to)
-}
-
-// syncTree writes everything of the directory's file system to the disk.
-func syncTree(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return unix.Syncfs(int(d.Fd()))
 }
 
 // copyDir copies the directory, if the template has one there.

@@ -80,8 +80,15 @@ func TestSpare(t *testing.T) {
 	if err := os.RemoveAll(kept[0]); err != nil {
 		t.Fatal(err)
 	}
+	cut := filepath.Join(p.volumeDir("third"), copying+"cut-off")
+	if err := os.MkdirAll(cut, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	makeBox(t, p, spec("third"))
 	version("third")
+	if _, err := os.Stat(cut); !os.IsNotExist(err) {
+		t.Errorf("what a copy that was cut off left is still there: %v", err)
+	}
 	ended := open(t, p.cfg)
 	ended.wantSpare(kept[0], seed{template: template, path: "/var/lib/postgresql/data"})
 	if err := ended.Close(); err != nil {
@@ -90,5 +97,22 @@ func TestSpare(t *testing.T) {
 	ended.makeSpares()
 	if left := spares(); len(left) != 0 {
 		t.Errorf("after its end it made %q", left)
+	}
+}
+
+// TestWeight: all sandboxes together count as much as is said.
+func TestWeight(t *testing.T) {
+	t.Parallel()
+	c := open(t, newConfig(t)).cgroups
+	path := c.file("cpu", allSandboxes, "cpu.shares")
+	if c.unified {
+		path = c.file("", allSandboxes, "cpu.weight")
+	}
+	if err := os.WriteFile(path, []byte("50"), 0); err != nil {
+		t.Fatal(err)
+	}
+	open(t, newConfig(t))
+	if got := c.number("cpu", allSandboxes, "cpu.shares", "cpu.weight"); got != sandboxesWeight*1024 && got != sandboxesWeight*100 {
+		t.Errorf("their weight is %d", got)
 	}
 }
