@@ -140,7 +140,7 @@ func (t Target) ask(client *http.Client, method, path, sent string) (string, err
 func (t Target) Socket(ctx context.Context, r *Recorder) {
 	for ctx.Err() == nil {
 		begin := time.Now()
-		if err := t.talk(ctx, r); err != nil && ctx.Err() == nil {
+		if _, err := t.talk(ctx, r); err != nil && ctx.Err() == nil {
 			r.Record(begin, fmt.Errorf("the WebSocket: %w", err))
 		}
 	}
@@ -150,14 +150,15 @@ func (t Target) Socket(ctx context.Context, r *Recorder) {
 // failure only when no other can be opened at once.
 func (t Target) Sockets(ctx context.Context, r *Recorder) {
 	for ctx.Err() == nil {
-		begin, before := time.Now(), r.Report().Requests
-		if err := t.talk(ctx, r); err != nil && ctx.Err() == nil && r.Report().Requests == before {
+		begin := time.Now()
+		if heard, err := t.talk(ctx, r); err != nil && ctx.Err() == nil && heard == 0 {
 			r.Record(begin, fmt.Errorf("the WebSocket: %w", err))
 		}
 	}
 }
 
-func (t Target) talk(ctx context.Context, r *Recorder) error {
+// talk opens one WebSocket and answers how many words it gave back until it ended.
+func (t Target) talk(ctx context.Context, r *Recorder) (words int, err error) {
 	client := t.client()
 	client.Timeout = 0
 	defer client.CloseIdleConnections()
@@ -166,23 +167,23 @@ func (t Target) talk(ctx context.Context, r *Recorder) error {
 		res.Body.Close()
 	}
 	if err != nil {
-		return errors.Join(err, pause(ctx, 100*time.Millisecond))
+		return 0, errors.Join(err, pause(ctx, 100*time.Millisecond))
 	}
 	defer func() { _ = socket.CloseNow() }()
-	for i := 0; ; i++ {
+	for ; ; words++ {
 		if pause(ctx, 100*time.Millisecond) != nil {
-			return socket.Close(websocket.StatusNormalClosure, "")
+			return words, socket.Close(websocket.StatusNormalClosure, "")
 		}
-		begin, word := time.Now(), fmt.Sprintf("word %d", i)
+		begin, word := time.Now(), fmt.Sprintf("word %d", words)
 		if err := socket.Write(ctx, websocket.MessageText, []byte(word)); err != nil {
-			return err
+			return words, err
 		}
 		_, heard, err := socket.Read(ctx)
 		if err != nil {
-			return err
+			return words, err
 		}
 		if string(heard) != word {
-			return fmt.Errorf("%q was answered %q", word, heard)
+			return words, fmt.Errorf("%q was answered %q", word, heard)
 		}
 		r.Record(begin, nil)
 	}
