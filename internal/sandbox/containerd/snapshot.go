@@ -114,7 +114,7 @@ func (p *Provider) snapshot(ctx context.Context, name, snapshot string, own map[
 	addOwn(labels, own)
 	// With its last process the engine unmounts the root, which also writes it to the
 	// disk. One that is still mounted must not be below another.
-	if err := p.endTask(ctx, container); err != nil {
+	if err := p.freeRoot(ctx, container); err != nil {
 		return err
 	}
 	defer p.locks.lock(uploadLock(name))() // with its sandbox an upload ends
