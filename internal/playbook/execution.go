@@ -51,7 +51,9 @@ type execution struct {
 	work       context.Context         // ends before, when the run is cancelled
 	stop       context.CancelCauseFunc // ends work
 	beyond     bool                    // the run's version served when we took it: a cancel comes too late
-	background sync.WaitGroup          // of what later began
+	background sync.WaitGroup          // of what is done later
+	waited     chan struct{}           // closed once nobody waits for the app any more
+	endWait    func()                  // closes it, once
 	busy       chan struct{}           // closed once the install is under way
 	getBusy    func()                  // closes it, once
 	steps      []*step
@@ -109,15 +111,23 @@ func (x *execution) has(name string) bool {
 	return slices.ContainsFunc(x.steps, func(st *step) bool { return st.Name == name })
 }
 
-// later does what nobody waits for but the run's end. What goes wrong there is
-// left to the reconciler.
+// later does what nobody waits for, once the app serves or will not: until then it
+// would take the processors from those who are waited for. The run's end waits for
+// it. What goes wrong there is left to the reconciler.
 func (st *step) later(do func(context.Context) error) {
 	ctx := st.owned
 	st.background.Go(func() {
+		<-st.waited
 		if err := do(ctx); err != nil && ctx.Err() == nil {
 			st.e.log.Warn("cleaning up beside a run", "run", st.run.ID, "step", st.Name, "err", err)
 		}
 	})
+}
+
+// doLater waits for what was put off.
+func (x *execution) doLater() {
+	x.endWait()
+	x.background.Wait()
 }
 
 // guarded writes under the lease.
@@ -140,7 +150,9 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	defer stop(nil)
 	x.owned, x.work, x.stop, x.busy = owned, work, stop, make(chan struct{})
 	x.getBusy = sync.OnceFunc(func() { close(x.busy) })
-	defer x.background.Wait()
+	x.waited = make(chan struct{})
+	x.endWait = sync.OnceFunc(func() { close(x.waited) })
+	defer x.doLater()
 	go x.keepLease(owned, disown, stop)
 
 	if err := x.load(owned, disown); err != nil {
@@ -171,6 +183,7 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if x.endOutput != nil {
 		x.endOutput()
 	}
+	x.doLater()
 	if err != nil {
 		return x.abandon(owned, err)
 	}
@@ -426,7 +439,6 @@ func (x *execution) endLines(ctx context.Context, state coderunner.RunState, fai
 
 // undo reverses the begun steps, last first.
 func (x *execution) undo(ctx context.Context) error {
-	x.background.Wait()
 	var errs []error
 	for i := len(x.steps) - 1; i >= 0; i-- {
 		st := x.steps[i]

@@ -178,11 +178,11 @@ func restoreRoute(ctx context.Context, st *step) error {
 // ended. The new version serves already, so nothing here fails the run: what
 // cannot be removed now is left to the reconciler.
 func drainPrevious(ctx context.Context, st *step) error {
+	st.doLater()
 	records, err := st.e.store.ProjectSandboxes(ctx, st.project.ID)
 	if err != nil {
 		return err
 	}
-	st.background.Wait()
 	removed := 0
 	for _, r := range records {
 		if r.Purpose == coderunner.ForBuild && r.RunID == st.run.ID { // what an owner that was cut off left
