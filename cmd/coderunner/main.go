@@ -9,17 +9,12 @@ import (
 	"syscall"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
-	"github.com/coderunner/coderunner/internal/sandbox/containerd"
 )
 
 // version is set by the release build.
 var version = "development"
 
 func main() {
-	// Sandboxes and their log writers run this same file.
-	if containerd.Dispatch(os.Args) {
-		return
-	}
 	// Whoever reads our log may end before we do (coderunner serve | tee log): a lost
 	// line must not keep us from putting the database down. Caught, and not ignored,
 	// it stays as it was for the processes that we start.

@@ -15,15 +15,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/coderunner/coderunner/internal/sandbox/containerd"
 )
 
 func main() {
-	// The log writers of sandboxes that we make run this same file.
-	if containerd.Dispatch(os.Args) {
-		return
-	}
 	program := flag.String("program", "bin/coderunner", "the program to measure")
 	scratch := flag.String("scratch", os.TempDir(), "where the disk image is made; it grows to some 4 GiB")
 	rounds := flag.Int("rounds", 5, "how many deploys to measure; small things are measured more often")

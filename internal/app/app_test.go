@@ -19,16 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/coderunner/coderunner/internal/sandbox/containerd"
 	"github.com/coderunner/coderunner/internal/testdb"
 )
-
-func TestMain(m *testing.M) {
-	if containerd.Dispatch(os.Args) {
-		return
-	}
-	os.Exit(m.Run())
-}
 
 // server is a whole CodeRunner within the test.
 type server struct {

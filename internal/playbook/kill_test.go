@@ -15,7 +15,6 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/edge/daemon"
-	"github.com/coderunner/coderunner/internal/sandbox/containerd"
 )
 
 // childVariable makes the test program a CodeRunner that does what the order in
@@ -23,9 +22,6 @@ import (
 const childVariable = "PLAYBOOK_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	if containerd.Dispatch(os.Args) {
-		return
-	}
 	if text := os.Getenv(childVariable); text != "" {
 		if err := child(text); err != nil {
 			fmt.Println("failed:", err)

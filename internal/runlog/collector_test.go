@@ -21,13 +21,6 @@ import (
 	"github.com/coderunner/coderunner/internal/testdb"
 )
 
-func TestMain(m *testing.M) {
-	if containerd.Dispatch(os.Args) { // it is the keeper of a process then
-		return
-	}
-	os.Exit(m.Run())
-}
-
 // machine is a database with a project and a real provider.
 type machine struct {
 	*store.Store

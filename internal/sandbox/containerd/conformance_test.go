@@ -15,6 +15,7 @@ import (
 	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/netdump"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 	"github.com/coderunner/coderunner/internal/sandbox/sandboxtest"
 )
 
@@ -119,8 +120,8 @@ func leftovers(t *testing.T, p *Provider) []string {
 	for _, pattern := range []string{
 		netnsPath(p.cfg.Instance + "*"),
 		filepath.Join(p.cfg.StateDir, "*", "*"),
-		filepath.Join(cgroupRoot, "*", "coderunner", p.cfg.Instance+"*"),
-		filepath.Join(cgroupRoot, "coderunner", p.cfg.Instance+"*"),
+		filepath.Join(inside.CgroupRoot, "*", "coderunner", p.cfg.Instance+"*"),
+		filepath.Join(inside.CgroupRoot, "coderunner", p.cfg.Instance+"*"),
 	} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {

@@ -70,7 +70,7 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 	if err := p.ensureVolumes(ctx, spec, from, user); err != nil {
 		return err
 	}
-	go p.keepers.prepare()
+	go p.keepers.Prepare()
 	networked := make(chan error, 1)
 	go func() { networked <- p.connect(ctx, spec) }()
 	mounts, err := p.record(ctx, spec, hash, from, user)

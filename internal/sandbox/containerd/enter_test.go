@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // TestProcessesAreLikeTheFirst: what is started in a sandbox has all that confines
@@ -67,7 +68,7 @@ func TestProcessesAreLikeTheFirst(t *testing.T) {
 	if _, err := reading.Read(make([]byte, 6)); err != nil {
 		t.Fatal(err)
 	}
-	pids := p.cgroups.commands(p.containerID("box"))
+	pids := commands(p.cgroups, p.containerID("box"))
 	if len(pids) != 1 {
 		t.Fatalf("the commands of the sandbox are %v", pids)
 	}
@@ -128,10 +129,10 @@ func confinement(t *testing.T, pid int) string {
 }
 
 // commands are the processes of a sandbox's commands, without those that Start began.
-func (c cgroups) commands(id string) (pids []int) {
-	groups, _ := filepath.Glob(filepath.Dir(c.file("freezer", sandboxGroup(id)+"/x-*", "cgroup.procs")))
+func commands(c inside.Cgroups, id string) (pids []int) {
+	groups, _ := filepath.Glob(filepath.Dir(c.File("freezer", inside.SandboxGroup(id)+"/x-*", "cgroup.procs")))
 	for _, group := range groups {
-		pids = append(pids, tree{c, sandboxGroup(id) + "/" + filepath.Base(group)}.members()...)
+		pids = append(pids, c.Tree(id, filepath.Base(group)).Members()...)
 	}
 	return pids
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // Exec implements sandbox.Provider. What the command leaves running is killed when it ends.
@@ -44,18 +44,18 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 		timed, cancel = context.WithTimeout(ctx, cmd.Timeout)
 	}
 	defer cancel()
-	kills := p.cgroups.oomKills(sandboxGroup(container.ID()))
+	kills := p.cgroups.OOMKills(inside.SandboxGroup(container.ID()))
 	entry, err := p.entry(timed, container, init, group, cmd)
-	var begun *launched
+	var begun *inside.Launched
 	if err == nil {
-		begun, err = p.launch(timed, name, entry, cmd)
+		begun, err = inside.Launch(timed, p.cgroups, entry, p.gatePath(name, group), cmd)
 	}
 	if err != nil {
 		err = p.afterExec(ctx, timed, name, err, cmd)
 		return sandbox.Exit{TimedOut: err == nil}, err
 	}
-	exit, err := begun.await(timed)
-	exit.OOMKilled = p.cgroups.oomKills(sandboxGroup(container.ID())) > kills
+	exit, err := begun.Await(timed)
+	exit.OOMKilled = p.cgroups.OOMKills(inside.SandboxGroup(container.ID())) > kills
 	if err != nil {
 		err = p.afterExec(ctx, timed, name, err, cmd)
 		exit.TimedOut = err == nil
@@ -95,40 +95,31 @@ func (p *Provider) afterLaunch(ctx context.Context, name string, err error, cmd 
 	switch {
 	case errors.As(err, &path) && path.Op == "chdir":
 		return coderunner.Wrap(err, coderunner.Invalid, "The directory %q cannot be entered in the sandbox. Check that it exists.", cmd.Dir)
-	case errors.Is(err, unix.EAGAIN) || p.cgroups.full(sandboxGroup(p.containerID(name))):
+	case errors.Is(err, unix.EAGAIN) || p.cgroups.Full(inside.SandboxGroup(p.containerID(name))):
 		return coderunner.Wrap(err, coderunner.Unavailable, "The sandbox %s is full: it runs as many processes as it may. Stop some, then try again.", name)
 	}
 	return p.translate(err, doing+" in the sandbox "+name)
 }
 
-// launched is a command that has begun, as a child of this program.
-type launched struct {
-	exits  <-chan sandbox.Exit
-	tree   tree
-	gate   *gate
-	fed    chan struct{} // closed when its input has been written, or nobody reads it any more
-	unread error         // why its input could not be read to the end; valid once fed is closed
-}
-
 // entry prepares a process that is to begin in a sandbox.
-func (p *Provider) entry(ctx context.Context, container client.Container, init int, group string, cmd sandbox.Command) (entry, error) {
+func (p *Provider) entry(ctx context.Context, container client.Container, init int, group string, cmd sandbox.Command) (inside.Entry, error) {
 	meta, err := container.Info(p.ctx(ctx), client.WithoutRefreshedMetadata)
 	if err != nil {
-		return entry{}, err
+		return inside.Entry{}, err
 	}
 	var spec specs.Spec
 	if err := json.Unmarshal(meta.Spec.GetValue(), &spec); err != nil {
-		return entry{}, fmt.Errorf("read the specification of %s: %w", container.ID(), err)
+		return inside.Entry{}, fmt.Errorf("read the specification of %s: %w", container.ID(), err)
 	}
 	process, err := processSpec(spec.Process, cmd, meta.Labels)
 	if err != nil {
-		return entry{}, err
+		return inside.Entry{}, err
 	}
 	filters, err := p.filtersLike(spec, container.ID(), init)
 	if err != nil {
-		return entry{}, err
+		return inside.Entry{}, err
 	}
-	return entry{ID: container.ID(), Init: init, Group: group, Process: process, Filters: filters}, nil
+	return inside.Entry{ID: container.ID(), Init: init, Group: group, Process: process, Filters: filters}, nil
 }
 
 // filtersLike are the system call filters of a sandbox's first process, or those of
@@ -142,90 +133,11 @@ func (p *Provider) filtersLike(spec specs.Spec, id string, init int) ([][]unix.S
 		return known.([][]unix.SockFilter), nil
 	}
 	p.locks.lock(initLock(id))()
-	filters, err := filtersOf(init)
+	filters, err := inside.FiltersOf(init)
 	if err == nil {
 		p.filters.Store(string(text), filters)
 	}
 	return filters, err
-}
-
-// launch begins a command in a control group of its own.
-func (p *Provider) launch(ctx context.Context, name string, e entry, cmd sandbox.Command) (*launched, error) {
-	gate, err := makeGate(p.gatePath(name, e.Group), cmd.Stdout, cmd.Stderr)
-	if err != nil {
-		return nil, err
-	}
-	e.Process.Args = gate.arguments(execScript, e.Process, cmd.Argv)
-	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		gate.close()
-		return nil, err
-	}
-	defer nothing.Close()
-	pid, err := e.enter(p.cgroups, [3]*os.File{nothing, nothing, nothing})
-	if err != nil {
-		gate.close()
-		return nil, errors.Join(err, p.cgroups.tree(e.ID, e.Group).kill(context.WithoutCancel(ctx)))
-	}
-	exits := make(chan sandbox.Exit, 1)
-	go func() { exits <- reap(pid) }()
-	begun := &launched{exits: exits, tree: p.cgroups.tree(e.ID, e.Group), gate: gate, fed: make(chan struct{})}
-	go func() {
-		defer close(begun.fed)
-		begun.unread = gate.open(cmd.Stdin)
-	}()
-	return begun, nil
-}
-
-// reap waits for the end of a child.
-func reap(pid int) sandbox.Exit {
-	var status unix.WaitStatus
-	for {
-		if _, err := unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if status.Signaled() {
-		return sandbox.Exit{Code: 128 + int(status.Signal()), Signal: int(status.Signal())}
-	}
-	return exitOf(uint32(status.ExitStatus()))
-}
-
-// inputTime is how long the reader of a command's input may hold up its end.
-// Whoever reads from a connection may never come back; what is readable takes no time.
-const inputTime = time.Second
-
-// await waits for the end of a command and of all that it started.
-func (l *launched) await(ctx context.Context) (exit sandbox.Exit, err error) {
-	var stopped error
-	select {
-	case exit = <-l.exits:
-	case <-ctx.Done():
-		stopped = ctx.Err()
-	}
-	limit, end := context.WithTimeout(context.WithoutCancel(ctx), 2*killTime)
-	defer end()
-	killed := l.tree.kill(limit)
-	if stopped != nil && killed == nil {
-		exit = <-l.exits
-	}
-	l.gate.abandon()
-	var unread error
-	select {
-	case <-l.fed:
-		unread = l.unread
-	case <-time.After(inputTime):
-	}
-	l.gate.close() // returns when all output has been delivered
-	return exit, errors.Join(stopped, killed, unread)
-}
-
-func exitOf(code uint32) sandbox.Exit {
-	exit := sandbox.Exit{Code: int(code & 0xff)}
-	if code > 128 && code <= 128+64 {
-		exit.Signal = int(code - 128)
-	}
-	return exit
 }
 
 // checkCommand refuses what can never be run.

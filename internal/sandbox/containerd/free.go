@@ -11,6 +11,8 @@ import (
 	client "github.com/containerd/containerd/v2/client"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // freeRoot ends whatever runs in a sandbox and unmounts its root, which brings it to the
@@ -66,13 +68,13 @@ func endFirst(ctx context.Context, id string, pid int) (bool, error) {
 	defer process.Close()
 	// The number may have been another process's by then; the descriptor is not.
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil || !strings.Contains(string(groups), sandboxGroup(id)+"\n") {
+	if err != nil || !strings.Contains(string(groups), inside.SandboxGroup(id)+"\n") {
 		return false, nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return false, nil
 	}
-	limit, cancel := context.WithTimeout(ctx, killTime)
+	limit, cancel := context.WithTimeout(ctx, inside.KillTime)
 	defer cancel()
 	for limit.Err() == nil {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}

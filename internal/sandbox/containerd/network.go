@@ -17,6 +17,8 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/netdump"
+
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // Each network is a bridge with a /26 of the pool; each sandbox has a network
@@ -98,7 +100,7 @@ func (p *Provider) attach(ctx context.Context, name, network string) (attachment
 		return attachment{}, err
 	}
 	a := attachment{Network: network, Address: netip.PrefixFrom(address, subnetBits), Netns: netnsPath(p.containerID(name))}
-	if err := writeJSON(p.attachmentFile(name), a); err != nil {
+	if err := inside.WriteJSON(p.attachmentFile(name), a); err != nil {
 		return attachment{}, err
 	}
 	err = makeNetns(a.Netns, func(inside *netlink.Handle, nsFD int) error {
@@ -192,7 +194,7 @@ func (p *Provider) ensureBridge(network string, mtu int) (netlink.Link, netip.Pr
 		return nil, netip.Prefix{}, err
 	}
 	kept.Subnet = subnet
-	if err := writeJSON(file, kept); err != nil {
+	if err := inside.WriteJSON(file, kept); err != nil {
 		return nil, netip.Prefix{}, err
 	}
 	if err := ensureFirewall(name); err != nil { // before anything can pass

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // Address implements sandbox.Provider.
@@ -95,13 +96,13 @@ func (p *Provider) Stats(ctx context.Context, name string) (sandbox.Stats, error
 	if err != nil {
 		return sandbox.Stats{}, err
 	}
-	group := sandboxGroup(container.ID())
+	group := inside.SandboxGroup(container.ID())
 	return sandbox.Stats{
-		MemoryBytes:      p.cgroups.number("memory", group, "memory.usage_in_bytes", "memory.current"),
-		MemoryLimitBytes: p.cgroups.number("memory", group, "memory.limit_in_bytes", "memory.max"),
-		CPUTime:          p.cgroups.cpuTime(group),
-		PIDs:             p.cgroups.number("pids", group, "pids.current", "pids.current"),
-		OOMKills:         p.cgroups.oomKills(group),
+		MemoryBytes:      p.cgroups.Number("memory", group, "memory.usage_in_bytes", "memory.current"),
+		MemoryLimitBytes: p.cgroups.Number("memory", group, "memory.limit_in_bytes", "memory.max"),
+		CPUTime:          p.cgroups.CPUTime(group),
+		PIDs:             p.cgroups.Number("pids", group, "pids.current", "pids.current"),
+		OOMKills:         p.cgroups.OOMKills(group),
 		ObservedAt:       time.Now(),
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // Output implements sandbox.Provider.
@@ -118,7 +119,7 @@ func (r *outputReader) drain(ctx context.Context) error {
 			continue
 		}
 		// The end of a file that was rotated away from is the beginning of another.
-		starts, err := outputStarts(r.dir)
+		starts, err := inside.OutputStarts(r.dir)
 		if err != nil {
 			return r.gone(err)
 		}
@@ -143,7 +144,7 @@ func (r *outputReader) drain(ctx context.Context) error {
 
 // find opens the file that has the offset, or the oldest one after it.
 func (r *outputReader) find() error {
-	starts, err := outputStarts(r.dir)
+	starts, err := inside.OutputStarts(r.dir)
 	if err != nil {
 		return r.gone(err)
 	}
@@ -151,7 +152,7 @@ func (r *outputReader) find() error {
 		if starts[i] > r.at && i > 0 {
 			continue
 		}
-		f, err := os.Open(outputFile(r.dir, starts[i]))
+		f, err := os.Open(inside.OutputFile(r.dir, starts[i]))
 		if errors.Is(err, os.ErrNotExist) {
 			return nil // rotated away just now; the next drain looks again
 		}
@@ -174,31 +175,31 @@ func (r *outputReader) skipTo(offset int64) {
 
 // next delivers one record; false when there is no whole one yet.
 func (r *outputReader) next() (bool, error) {
-	var header [recordHeader]byte
+	var header [inside.RecordHeader]byte
 	if _, err := r.file.ReadAt(header[:], r.at-r.start); errors.Is(err, io.EOF) {
 		return false, nil
 	} else if err != nil {
 		return false, err
 	}
 	size := int(binary.BigEndian.Uint32(header[9:]))
-	if size > recordMax {
+	if size > inside.RecordMax {
 		return false, coderunner.Errorf(coderunner.Invalid, "The output cannot be read from offset %d: that is not the beginning of a record.", r.at)
 	}
 	if cap(r.buf) < size {
-		r.buf = make([]byte, recordMax)
+		r.buf = make([]byte, inside.RecordMax)
 	}
 	data := r.buf[:size]
-	if _, err := r.file.ReadAt(data, r.at-r.start+recordHeader); errors.Is(err, io.EOF) && size > 0 {
+	if _, err := r.file.ReadAt(data, r.at-r.start+inside.RecordHeader); errors.Is(err, io.EOF) && size > 0 {
 		return false, nil
 	} else if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	r.at += recordHeader + int64(size)
-	if header[0] == recordEnd {
+	r.at += inside.RecordHeader + int64(size)
+	if header[0] == inside.RecordEnd {
 		return true, nil
 	}
 	stream := "stdout"
-	if header[0] == recordErr {
+	if header[0] == inside.RecordErr {
 		stream = "stderr"
 	}
 	at := time.Unix(0, int64(binary.BigEndian.Uint64(header[1:])))

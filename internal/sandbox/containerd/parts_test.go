@@ -11,6 +11,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 func TestParseSocket(t *testing.T) {
@@ -90,32 +91,32 @@ func readRecords(t *testing.T, dir string) []string {
 // power cut, has lost that one and no other.
 func TestLogWriterAfterATornRecord(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []int{1, recordHeader - 1, recordHeader, recordHeader + 5} {
+	for _, torn := range []int{1, inside.RecordHeader - 1, inside.RecordHeader, inside.RecordHeader + 5} {
 		dir := t.TempDir()
-		write := func(kind byte, text string) *outputWriter {
-			w, err := openOutput(dir)
+		write := func(kind byte, text string) *inside.Writer {
+			w, err := inside.OpenOutput(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.record(kind, []byte(text)); err != nil {
+			if err := w.Record(kind, []byte(text)); err != nil {
 				t.Fatal(err)
 			}
 			return w
 		}
-		write(recordOut, "first").file.Close()
-		w := write(recordErr, "second")
-		whole := w.size
-		if err := w.record(recordOut, []byte("torn record")); err != nil {
+		write(inside.RecordOut, "first").Close()
+		w := write(inside.RecordErr, "second")
+		whole := w.Next()
+		if err := w.Record(inside.RecordOut, []byte("torn record")); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.file.Truncate(whole + int64(torn)); err != nil {
+		w.Close()
+		if err := os.Truncate(inside.OutputFile(dir, 0), whole+int64(torn)); err != nil {
 			t.Fatal(err)
 		}
-		w.file.Close()
 		if got := strings.Join(readRecords(t, dir), "|"); got != "stdout:first|stderr:second" {
 			t.Errorf("with %d bytes of a record there is %s", torn, got)
 		}
-		write(recordOut, "third").file.Close()
+		write(inside.RecordOut, "third").Close()
 		if got := strings.Join(readRecords(t, dir), "|"); got != "stdout:first|stderr:second|stdout:third" {
 			t.Errorf("after %d bytes of a record there is %s", torn, got)
 		}
@@ -127,15 +128,15 @@ func TestLogWriterAfterATornRecord(t *testing.T) {
 func TestOutputReaderOverRotation(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w, err := openOutput(dir)
+	w, err := inside.OpenOutput(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.file.Close()
-	data := bytes.Repeat([]byte("x"), recordMax)
+	defer w.Close()
+	data := bytes.Repeat([]byte("x"), inside.RecordMax)
 	var last int64
 	slow := &outputReader{dir: dir, yield: func(c sandbox.OutputChunk) error {
-		if len(c.Data) != recordMax || c.Next <= last {
+		if len(c.Data) != inside.RecordMax || c.Next <= last {
 			t.Errorf("a chunk has %d bytes up to %d, after %d", len(c.Data), c.Next, last)
 		}
 		last = c.Next
@@ -143,24 +144,24 @@ func TestOutputReaderOverRotation(t *testing.T) {
 	}}
 	defer slow.close()
 	for range 3 {
-		for range outputFiles * outputFileBytes / recordMax * 3 / 2 {
-			if err := w.record(recordOut, data); err != nil {
+		for range inside.OutputFiles * inside.OutputFileBytes / inside.RecordMax * 3 / 2 {
+			if err := w.Record(inside.RecordOut, data); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := slow.drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if want := w.start + w.size; last != want {
+		if want := w.Next(); last != want {
 			t.Errorf("the reader is at %d, the writer at %d", last, want)
 		}
 	}
-	starts, err := outputStarts(dir)
-	if err != nil || len(starts) != outputFiles {
-		t.Errorf("the files begin at %d, %v, want %d", starts, err, outputFiles)
+	starts, err := inside.OutputStarts(dir)
+	if err != nil || len(starts) != inside.OutputFiles {
+		t.Errorf("the files begin at %d, %v, want %d", starts, err, inside.OutputFiles)
 	}
 	for _, start := range starts {
-		if info, err := os.Stat(outputFile(dir, start)); err != nil || info.Size() > outputFileBytes {
+		if info, err := os.Stat(inside.OutputFile(dir, start)); err != nil || info.Size() > inside.OutputFileBytes {
 			t.Errorf("a file has %d bytes, %v", info.Size(), err)
 		}
 	}

@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,32 +15,12 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
-
-// startedProcess is what is remembered of a long-lived process. Its keeper writes
-// down how it ended.
-type startedProcess struct {
-	PID       int           `json:"pid"` // as the host counts
-	StartedAt time.Time     `json:"started_at"`
-	OOMKills  int64         `json:"oom_kills"` // of the sandbox, when it started
-	EndedAt   time.Time     `json:"ended_at"`
-	Exit      *sandbox.Exit `json:"exit,omitempty"`
-}
 
 // maxInput is how much input a process can be started with: what a pipe holds,
 // so that nobody has to wait until it is read.
 const maxInput = 64 << 10
-
-// lost is the end of a process that nobody saw: its sandbox was cut off.
-var lost = sandbox.Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL)}
-
-func (s startedProcess) status() sandbox.ProcessStatus {
-	status := sandbox.ProcessStatus{StartedAt: s.StartedAt, EndedAt: s.EndedAt, Exit: lost}
-	if s.Exit != nil {
-		status.Exit = *s.Exit
-	}
-	return status
-}
 
 func processGroup(process string) string { return "p-" + process }
 
@@ -101,11 +82,11 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	if err != nil {
 		return p.afterLaunch(ctx, name, err, cmd, "starting "+process)
 	}
-	record := startedProcess{StartedAt: time.Now(), OOMKills: p.cgroups.oomKills(sandboxGroup(container.ID()))}
-	if err := writeJSON(p.processFile(name, process), record); err != nil {
+	record := inside.Record{StartedAt: time.Now(), OOMKills: p.cgroups.OOMKills(inside.SandboxGroup(container.ID()))}
+	if err := inside.WriteJSON(p.processFile(name, process), record); err != nil {
 		return err
 	}
-	k := keeping{Entry: e, Argv: cmd.Argv, Input: input, Gate: p.gatePath(name, group), Output: p.outputDir(name, process), File: p.processFile(name, process), Record: record}
+	k := inside.Keeping{Entry: e, Argv: cmd.Argv, Input: input, Gate: p.gatePath(name, group), Output: p.outputDir(name, process), File: p.processFile(name, process), Record: record}
 	if err := p.startKeeper(ctx, name, process, k); err != nil {
 		return errors.Join(p.afterLaunch(ctx, name, err, cmd, "starting "+process), p.clear(context.WithoutCancel(ctx), name, container.ID(), group))
 	}
@@ -124,7 +105,7 @@ func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.P
 		return sandbox.ProcessStatus{}, err
 	}
 	if record.Exit != nil {
-		return record.status(), nil
+		return record.Status(), nil
 	}
 	runs, err := p.kept(name, process)
 	if err != nil {
@@ -135,15 +116,15 @@ func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.P
 	}
 	// Its keeper may have ended meanwhile, with all written down.
 	if record, err = p.recorded(name, process); err != nil || record.Exit != nil {
-		return record.status(), err
+		return record.Status(), err
 	}
 	// Without one, what it prints is kept no more, and nobody would see its end.
-	return record.status(), p.cgroups.tree(container.ID(), processGroup(process)).kill(ctx)
+	return record.Status(), p.cgroups.Tree(container.ID(), processGroup(process)).Kill(ctx)
 }
 
 // recorded is what we know of a process; NotFound when Start was never asked for it.
-func (p *Provider) recorded(name, process string) (startedProcess, error) {
-	var record startedProcess
+func (p *Provider) recorded(name, process string) (inside.Record, error) {
+	var record inside.Record
 	err := readJSON(p.processFile(name, process), &record)
 	if errors.Is(err, os.ErrNotExist) {
 		return record, coderunner.Errorf(coderunner.NotFound, "The sandbox %q has no process %q.", name, process)
@@ -185,7 +166,7 @@ func (p *Provider) Stop(ctx context.Context, name, process string, grace time.Du
 	if grace > 0 {
 		limit, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
-		p.cgroups.tree(container.ID(), processGroup(process)).signal(unix.SIGTERM)
+		p.cgroups.Tree(container.ID(), processGroup(process)).Signal(unix.SIGTERM)
 		if err := p.awaitKeeper(limit, name, process); err != nil && limit.Err() == nil || ctx.Err() != nil {
 			return errors.Join(ctx.Err(), err)
 		}
@@ -194,11 +175,35 @@ func (p *Provider) Stop(ctx context.Context, name, process string, grace time.Du
 		return p.translate(err, "stopping "+process+" in the sandbox "+name)
 	}
 	// All that it printed is kept, and how it ended.
-	limit, cancel := context.WithTimeout(ctx, killTime)
+	limit, cancel := context.WithTimeout(ctx, inside.KillTime)
 	defer cancel()
 	if err := p.awaitKeeper(limit, name, process); err != nil {
 		return fmt.Errorf("wait for the keeper of %s in the sandbox %s: %w", process, name, err)
 	}
 	_, err = p.load(ctx, name) // it may have been destroyed meanwhile
 	return err
+}
+
+// gatePath is a new place for the pipes of a process of the group. No place is
+// used twice: whoever made one before may have died at any moment.
+func (p *Provider) gatePath(name, group string) string {
+	return filepath.Join(p.sandboxDir(name), "run", group+"."+strings.ToLower(rand.Text()))
+}
+
+// clear ends what earlier launches of the group left, at the gate or beyond it.
+func (p *Provider) clear(ctx context.Context, name, containerID, group string) error {
+	left, err := filepath.Glob(filepath.Join(p.sandboxDir(name), "run", group+".*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		// A process that waits is let go without its line, and ends.
+		if writer, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			writer.Close()
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return p.cgroups.Tree(containerID, group).Kill(ctx)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // Config says which engine to use and where to keep what. Zero values mean the defaults.
@@ -43,11 +44,11 @@ type Provider struct {
 	cfg       Config
 	client    *client.Client
 	templates templateStore
-	cgroups   cgroups
+	cgroups   inside.Cgroups
 	locks     keyedMutex
 	restart   sync.Mutex
 	users     *os.File // locked while we use the private daemon; nil without one
-	keepers   keepers
+	keepers   inside.Keepers
 	spares    spares
 	starting  sync.Map // the first processes that are being started, by their sandboxes' ids at the engine
 	filters   sync.Map // of system calls, by their text in a sandbox's specification
@@ -82,8 +83,8 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 		users.Close()
 		return nil, err
 	}
-	groups := findCgroups()
-	groups.weigh()
+	groups := inside.FindCgroups()
+	groups.Weigh()
 	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
 	return p, nil
 }
@@ -171,7 +172,7 @@ func (p *Provider) Check(ctx context.Context) error {
 
 // Close implements sandbox.Provider.
 func (p *Provider) Close() error {
-	p.keepers.close()
+	p.keepers.Close()
 	p.spares.close()
 	p.users.Close() // nil is no file, and no harm
 	return p.client.Close()

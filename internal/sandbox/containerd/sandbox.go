@@ -17,6 +17,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // Get implements sandbox.Provider.
@@ -138,7 +139,7 @@ func (p *Provider) endTask(ctx context.Context, container client.Container) erro
 
 func (p *Provider) killTask(ctx context.Context, container client.Container) error {
 	ctx = p.ctx(ctx)
-	deadline := time.Now().Add(killTime)
+	deadline := time.Now().Add(inside.KillTime)
 	for {
 		task, err := container.Task(ctx, nil)
 		if errdefs.IsNotFound(err) {
@@ -147,7 +148,7 @@ func (p *Provider) killTask(ctx context.Context, container client.Container) err
 		if err != nil {
 			return err
 		}
-		limit, cancel := context.WithTimeout(ctx, killTime)
+		limit, cancel := context.WithTimeout(ctx, inside.KillTime)
 		_, err = task.Delete(limit, client.WithProcessKill)
 		cancel()
 		if err == nil || errdefs.IsNotFound(err) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // patience bounds whatever a test waits for; only a failure takes so long.
@@ -213,11 +215,11 @@ func TestRawOutputIsOursAlone(t *testing.T) {
 	}
 	printed(t, p, "box", "app", "a secret\n")
 	dir := p.outputDir("box", "app")
-	starts, err := outputStarts(dir)
+	starts, err := inside.OutputStarts(dir)
 	if err != nil || len(starts) != 1 {
 		t.Fatalf("the output is in %v, %v", starts, err)
 	}
-	for path, want := range map[string]os.FileMode{dir: os.ModeDir | 0o700, outputFile(dir, starts[0]): 0o600} {
+	for path, want := range map[string]os.FileMode{dir: os.ModeDir | 0o700, inside.OutputFile(dir, starts[0]): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode() != want || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
 			t.Errorf("%s is %+v, %v, want %s and ours", path, info, err, want)
@@ -284,6 +286,27 @@ func TestKeeperDies(t *testing.T) {
 func isZombie(pid int) bool {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return strings.Contains(string(status), "\nState:\tZ")
+}
+
+// TestKeeperBeginsEarly: a keeper is there for as long as its process, so it has to be
+// small: most of this program is never set up in it.
+func TestKeeperBeginsEarly(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := exec.Command(program, "sandbox-keeper")
+	keeper.Env = []string{"GODEBUG=inittrace=1"} // which tells each package that is set up (runtime, "GODEBUG")
+	trace, err := keeper.CombinedOutput()        // without a socket it ends
+	if !strings.Contains(string(trace), "init os ") || !strings.Contains(string(trace), "keeping a process") {
+		t.Fatalf("the keeper says %v:\n%s", err, trace)
+	}
+	for _, late := range []string{"net/http", "regexp", "google.golang.org/grpc", "github.com/containerd/containerd/v2/client"} {
+		if strings.Contains(string(trace), "init "+late+" ") {
+			t.Errorf("the keeper has set up %s", late)
+		}
+	}
 }
 
 // keepersOf are the processes that hold a process's lifeline.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // TestSpare: the copy that was got ready becomes the next volume, and nothing that is
@@ -104,15 +105,15 @@ func TestSpare(t *testing.T) {
 func TestWeight(t *testing.T) {
 	t.Parallel()
 	c := open(t, newConfig(t)).cgroups
-	path := c.file("cpu", allSandboxes, "cpu.shares")
-	if c.unified {
-		path = c.file("", allSandboxes, "cpu.weight")
+	path := c.File("cpu", inside.AllSandboxes, "cpu.shares")
+	if c.Unified {
+		path = c.File("", inside.AllSandboxes, "cpu.weight")
 	}
 	if err := os.WriteFile(path, []byte("50"), 0); err != nil {
 		t.Fatal(err)
 	}
 	open(t, newConfig(t))
-	if got := c.number("cpu", allSandboxes, "cpu.shares", "cpu.weight"); got != sandboxesWeight*1024 && got != sandboxesWeight*100 {
+	if got := c.Number("cpu", inside.AllSandboxes, "cpu.shares", "cpu.weight"); got != inside.SandboxesWeight*1024 && got != inside.SandboxesWeight*100 {
 		t.Errorf("their weight is %d", got)
 	}
 }

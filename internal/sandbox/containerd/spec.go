@@ -22,6 +22,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // What a sandbox gets when its spec names no limit.
@@ -113,7 +114,7 @@ func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, config ocispec.Imag
 		withEnv(sandboxEnv(spec, config)),
 		oci.WithProcessCwd(config.WorkingDir),
 		oci.WithHostname(hostname),
-		oci.WithCgroup(sandboxGroup(id)),
+		oci.WithCgroup(inside.SandboxGroup(id)),
 		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: netnsPath(id)}),
 		oci.WithNoNewPrivileges,
 		withCapabilities(),
@@ -124,9 +125,9 @@ func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, config ocispec.Imag
 		seccomp.WithDefaultProfile(), // after the capabilities, on which it depends
 		withOwnSystemCalls,
 	}
-	if p.cgroups.unified {
+	if p.cgroups.Unified {
 		opts = append(opts, oci.WithMemorySwap(memory))
-	} else if p.cgroups.hasSwapLimit() {
+	} else if p.cgroups.HasSwapLimit() {
 		opts = append(opts, oci.WithMemorySwap(memory))
 	}
 	if spec.Limits.CPUs > 0 {
@@ -213,7 +214,7 @@ func (p *Provider) mounts(spec sandbox.Spec) []specs.Mount {
 	mounts := []specs.Mount{
 		{Destination: "/etc/resolv.conf", Type: "bind", Source: filepath.Join(dir, "resolv.conf"), Options: readOnly},
 		{Destination: "/etc/hosts", Type: "bind", Source: filepath.Join(dir, "hosts"), Options: readOnly},
-		{Destination: runMount, Type: "bind", Source: filepath.Join(dir, "run"), Options: readOnly},
+		{Destination: inside.RunMount, Type: "bind", Source: filepath.Join(dir, "run"), Options: readOnly},
 	}
 	if p.cfg.CABundle != "" {
 		mounts = append(mounts, specs.Mount{Destination: CABundlePath, Type: "bind", Source: p.cfg.CABundle, Options: readOnly})
@@ -222,11 +223,6 @@ func (p *Provider) mounts(spec sandbox.Spec) []specs.Mount {
 		mounts = append(mounts, specs.Mount{Destination: v.Path, Type: "bind", Source: p.volumeData(v.Volume), Options: []string{"rbind", "rw", "nosuid", "nodev"}})
 	}
 	return mounts
-}
-
-func (c cgroups) hasSwapLimit() bool {
-	_, err := os.Stat(filepath.Join(cgroupRoot, "memory", "memory.memsw.limit_in_bytes"))
-	return err == nil
 }
 
 // writeFiles makes what is mounted into the sandbox.

@@ -19,14 +19,12 @@ import (
 //	network.json   its address
 //	resolv.conf    how names are found; mounted
 //	hosts          its own name; mounted
-//	run/           pipes for standard input, mounted at runMount
+//	run/           pipes for standard input, mounted at inside.RunMount
 //	processes/     one file for each long-lived process
 //	output/<name>/ what that process printed
 func (p *Provider) sandboxDir(name string) string {
 	return filepath.Join(p.cfg.StateDir, "sandboxes", name)
 }
-
-const runMount = "/run/coderunner"
 
 // maxContainerID is containerd's limit.
 const maxContainerID = 76
@@ -56,30 +54,6 @@ func readJSON(path string, value any) error {
 		return err
 	}
 	return json.Unmarshal(text, value)
-}
-
-// writeJSON replaces the file in one step.
-func writeJSON(path string, value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // unpack puts the archives into a sandbox whose first process is pid, as its
@@ -64,12 +65,12 @@ func unpackAt(dir string, stream io.Reader) error {
 		return refused(err)
 	}
 	defer root.Close()
-	watched := &source{Reader: stream}
+	watched := &inside.Source{Reader: stream}
 	buffered := bufio.NewReaderSize(watched, 64<<10)
 	for archive := (&unpacker{root: root, tar: tar.NewReader(buffered)}); ; {
 		err := archive.next()
-		if watched.err != nil {
-			return watched.err
+		if watched.Err != nil {
+			return watched.Err
 		}
 		if errors.Is(err, io.EOF) {
 			break

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // account is whose rights something is done with.
@@ -37,7 +38,7 @@ func visit(id string, pid uint32, who account, do func() error) error {
 	defer theirs.Close()
 	// The number may belong to another process by now.
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil || !strings.Contains(string(groups), sandboxGroup(id)+"\n") {
+	if err != nil || !strings.Contains(string(groups), inside.SandboxGroup(id)+"\n") {
 		return errors.Join(fmt.Errorf("enter the sandbox %s: its process %d is gone", id, pid), err)
 	}
 	ours, err := os.Open("/proc/self/ns/mnt")
@@ -45,7 +46,7 @@ func visit(id string, pid uint32, who account, do func() error) error {
 		return err
 	}
 	defer ours.Close()
-	return onThread(func() error {
+	return inside.OnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return fmt.Errorf("enter the sandbox %s: %w", id, err)
 		}
@@ -82,21 +83,4 @@ func become(who account) error {
 		}
 	}
 	return nil
-}
-
-// onThread does something on a thread that is thrown away afterwards, whatever
-// became of it.
-func onThread(do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread is the one that cannot be thrown away. While we hold it, we get another.
-			done <- onThread(do)
-			runtime.UnlockOSThread()
-			return
-		}
-		done <- do()
-	}()
-	return <-done
 }

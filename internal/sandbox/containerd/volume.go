@@ -11,6 +11,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // A volume is a directory with its labels beside it:
@@ -50,7 +51,7 @@ func (p *Provider) ensureVolume(ctx context.Context, m sandbox.Mount, s seed) er
 	if err := p.plant(ctx, p.volumeData(m.Volume), s); err != nil {
 		return err
 	}
-	if err := writeJSON(p.volumeFile(m.Volume), sandbox.Volume{Name: m.Volume, Labels: m.Labels}); err != nil {
+	if err := inside.WriteJSON(p.volumeFile(m.Volume), sandbox.Volume{Name: m.Volume, Labels: m.Labels}); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(p.volumeDir(m.Volume)))

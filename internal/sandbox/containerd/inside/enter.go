@@ -1,4 +1,4 @@
-package containerd
+package inside
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// entry is a process that is to begin in a running sandbox, with all that its
+// Entry is a process that is to begin in a running sandbox, with all that its
 // sandbox's first process has and nothing more: the same namespaces, control
 // groups, system call filters and bounds of capabilities.
-type entry struct {
+type Entry struct {
 	ID      string              // the sandbox's, at the engine
 	Init    int                 // its first process, as the host counts
 	Group   string              // the name of the control group that the process gets
@@ -39,7 +40,7 @@ var ownNamespaces = []struct {
 // enter begins the process, as a child of this one, and puts it into the tree. Its
 // files are its standard input, output and error. It must wait by itself until it
 // is let on: it is outside of its groups for a moment.
-func (e entry) enter(c cgroups, files [3]*os.File) (pid int, err error) {
+func (e Entry) enter(c Cgroups, files [3]*os.File) (pid int, err error) {
 	var open []*os.File
 	defer func() {
 		for _, f := range open {
@@ -61,7 +62,7 @@ func (e entry) enter(c cgroups, files [3]*os.File) (pid int, err error) {
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return 0, fmt.Errorf("keep our files out of the sandbox %s: %w", e.ID, err)
 	}
-	err = onThread(func() error {
+	err = OnThread(func() error {
 		if err := e.disguise(open); err != nil {
 			return fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
 		}
@@ -90,7 +91,7 @@ func (e entry) enter(c cgroups, files [3]*os.File) (pid int, err error) {
 
 // disguise makes the calling thread one whose children belong to the sandbox. The
 // thread cannot go back and must be thrown away.
-func (e entry) disguise(open []*os.File) error {
+func (e Entry) disguise(open []*os.File) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func bound(caps *specs.LinuxCapabilities) error {
 
 // settle puts the process into its control groups. When the machine's memory runs
 // out it counts like the sandbox's first process.
-func (e entry) settle(c cgroups, groups []string, pid int) error {
+func (e Entry) settle(c Cgroups, groups []string, pid int) error {
 	score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", e.Init))
 	if err != nil {
 		return err
@@ -175,7 +176,7 @@ func (e entry) settle(c cgroups, groups []string, pid int) error {
 			return fmt.Errorf("join the sandbox's control group: %w", err)
 		}
 	}
-	t := c.tree(e.ID, e.Group)
+	t := c.Tree(e.ID, e.Group)
 	if err := t.create(); err != nil {
 		return err
 	}
@@ -184,22 +185,22 @@ func (e entry) settle(c cgroups, groups []string, pid int) error {
 
 // groupsOf lists the directories of the sandbox's control groups that its first
 // process is in.
-func (c cgroups) groupsOf(id string, pid int) ([]string, error) {
+func (c Cgroups) groupsOf(id string, pid int) ([]string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return nil, fmt.Errorf("enter the sandbox %s: its process %d is gone: %w", id, pid, err)
 	}
 	var dirs []string
-	for line := range strings.Lines(string(text)) { // number:controllers:path (cgroups(7))
+	for line := range strings.Lines(string(text)) { // number:controllers:path (Cgroups(7))
 		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		controllers, path, _ := strings.Cut(rest, ":")
-		if path != sandboxGroup(id) {
+		if path != SandboxGroup(id) {
 			continue
 		}
 		first, _, _ := strings.Cut(controllers, ",")
-		dir := filepath.Join(cgroupRoot, strings.TrimPrefix(first, "name="), path)
-		if controllers == "" && !c.unified { // beside the others, and perhaps not even mounted
-			dir = filepath.Join(cgroupRoot, "unified", path)
+		dir := filepath.Join(CgroupRoot, strings.TrimPrefix(first, "name="), path)
+		if controllers == "" && !c.Unified { // beside the others, and perhaps not even mounted
+			dir = filepath.Join(CgroupRoot, "unified", path)
 			if _, err := os.Stat(dir); err != nil {
 				continue
 			}
@@ -220,9 +221,9 @@ const ptraceGetFilter = 0x420c
 // runs until that has its filter.
 const filtersTime = 5 * time.Second
 
-// filtersOf reads the system call filters of a sandbox's first process, the oldest
+// FiltersOf reads the system call filters of a sandbox's first process, the oldest
 // first. It is stopped for that, for some microseconds.
-func filtersOf(pid int) (filters [][]unix.SockFilter, err error) {
+func FiltersOf(pid int) (filters [][]unix.SockFilter, err error) {
 	for deadline := time.Now().Add(filtersTime); ; time.Sleep(100 * time.Microsecond) {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
@@ -235,7 +236,7 @@ func filtersOf(pid int) (filters [][]unix.SockFilter, err error) {
 			return nil, fmt.Errorf("the process %d got no filter of system calls within %s", pid, filtersTime)
 		}
 	}
-	err = onThread(func() error {
+	err = OnThread(func() error {
 		if err := unix.PtraceSeize(pid); err != nil {
 			return fmt.Errorf("look at the process %d: %w", pid, err)
 		}
@@ -270,4 +271,21 @@ func filtersOf(pid int) (filters [][]unix.SockFilter, err error) {
 	})
 	slices.Reverse(filters) // the kernel counts from the newest
 	return filters, err
+}
+
+// OnThread does something on a thread that is thrown away afterwards, whatever
+// became of it.
+func OnThread(do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread is the one that cannot be thrown away. While we hold it, we get another.
+			done <- OnThread(do)
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- do()
+	}()
+	return <-done
 }

@@ -1,4 +1,4 @@
-package containerd
+package inside
 
 import (
 	"encoding/binary"
@@ -21,20 +21,20 @@ import (
 //	time    8 bytes  nanoseconds since 1970, big endian
 //	length  4 bytes  of the data, big endian
 //
-// The newest outputFiles files of up to outputFileBytes are kept.
+// The newest OutputFiles files of up to OutputFileBytes are kept.
 const (
-	recordHeader    = 1 + 8 + 4
-	recordMax       = 64 << 10
-	outputFileBytes = 8 << 20
-	outputFiles     = 4
+	RecordHeader    = 1 + 8 + 4
+	RecordMax       = 64 << 10
+	OutputFileBytes = 8 << 20
+	OutputFiles     = 4
 
-	recordOut = 'o'
-	recordErr = 'e'
-	recordEnd = 'x'
+	RecordOut = 'o'
+	RecordErr = 'e'
+	RecordEnd = 'x'
 )
 
-// outputWriter appends records.
-type outputWriter struct {
+// Writer appends records.
+type Writer struct {
 	mu    sync.Mutex
 	dir   string
 	file  *os.File
@@ -42,20 +42,20 @@ type outputWriter struct {
 	size  int64
 }
 
-// openOutput continues after the last whole record.
-func openOutput(dir string) (*outputWriter, error) {
+// OpenOutput continues after the last whole record.
+func OpenOutput(dir string) (*Writer, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	starts, err := outputStarts(dir)
+	starts, err := OutputStarts(dir)
 	if err != nil {
 		return nil, err
 	}
-	w := &outputWriter{dir: dir}
+	w := &Writer{dir: dir}
 	if len(starts) > 0 {
 		w.start = starts[len(starts)-1]
 	}
-	if w.file, err = os.OpenFile(outputFile(dir, w.start), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+	if w.file, err = os.OpenFile(OutputFile(dir, w.start), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, err
 	}
 	if w.size, err = wholeRecords(w.file); err != nil {
@@ -75,14 +75,14 @@ func wholeRecords(f *os.File) (int64, error) {
 		return 0, err
 	}
 	var at int64
-	var header [recordHeader]byte
+	var header [RecordHeader]byte
 	for {
 		if _, err := f.ReadAt(header[:], at); errors.Is(err, io.EOF) {
 			return at, nil
 		} else if err != nil {
 			return 0, err
 		}
-		next := at + recordHeader + int64(binary.BigEndian.Uint32(header[9:]))
+		next := at + RecordHeader + int64(binary.BigEndian.Uint32(header[9:]))
 		if next > info.Size() {
 			return at, nil
 		}
@@ -90,13 +90,13 @@ func wholeRecords(f *os.File) (int64, error) {
 	}
 }
 
-func (w *outputWriter) copy(from io.Reader, kind byte) {
-	buffer := make([]byte, recordMax)
+func (w *Writer) copy(from io.Reader, kind byte) {
+	buffer := make([]byte, RecordMax)
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 {
 			// A full disk must not stop the process: what cannot be kept is dropped.
-			_ = w.record(kind, buffer[:n])
+			_ = w.Record(kind, buffer[:n])
 		}
 		if err != nil {
 			return
@@ -104,15 +104,16 @@ func (w *outputWriter) copy(from io.Reader, kind byte) {
 	}
 }
 
-func (w *outputWriter) record(kind byte, data []byte) error {
+// Record appends what came on one of the streams; what is written is whole or not there.
+func (w *Writer) Record(kind byte, data []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	record := make([]byte, recordHeader, recordHeader+len(data))
+	record := make([]byte, RecordHeader, RecordHeader+len(data))
 	record[0] = kind
 	binary.BigEndian.PutUint64(record[1:], uint64(time.Now().UnixNano()))
 	binary.BigEndian.PutUint32(record[9:], uint32(len(data)))
 	record = append(record, data...)
-	if w.size+int64(len(record)) > outputFileBytes && w.size > 0 {
+	if w.size+int64(len(record)) > OutputFileBytes && w.size > 0 {
 		if err := w.rotate(); err != nil {
 			return err
 		}
@@ -130,19 +131,29 @@ func (w *outputWriter) record(kind byte, data []byte) error {
 	return nil
 }
 
-func (w *outputWriter) rotate() error {
-	next, err := os.OpenFile(outputFile(w.dir, w.start+w.size), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+// Next is the offset of the next record.
+func (w *Writer) Next() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.start + w.size
+}
+
+// Close lets the file go.
+func (w *Writer) Close() error { return w.file.Close() }
+
+func (w *Writer) rotate() error {
+	next, err := os.OpenFile(OutputFile(w.dir, w.start+w.size), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	w.file.Close()
 	w.file, w.start, w.size = next, w.start+w.size, 0
-	starts, err := outputStarts(w.dir)
+	starts, err := OutputStarts(w.dir)
 	if err != nil {
 		return err
 	}
-	for len(starts) > outputFiles {
-		if err := os.Remove(outputFile(w.dir, starts[0])); err != nil {
+	for len(starts) > OutputFiles {
+		if err := os.Remove(OutputFile(w.dir, starts[0])); err != nil {
 			return err
 		}
 		starts = starts[1:]
@@ -150,12 +161,13 @@ func (w *outputWriter) rotate() error {
 	return nil
 }
 
-func outputFile(dir string, start int64) string {
+// OutputFile is the path of the file that begins at an offset.
+func OutputFile(dir string, start int64) string {
 	return filepath.Join(dir, fmt.Sprintf("%020d.log", start))
 }
 
-// outputStarts lists the first offsets of the files that are kept, oldest first.
-func outputStarts(dir string) ([]int64, error) {
+// OutputStarts lists the first offsets of the files that are kept, oldest first.
+func OutputStarts(dir string) ([]int64, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err

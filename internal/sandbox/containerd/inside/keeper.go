@@ -1,4 +1,4 @@
-package containerd
+package inside
 
 import (
 	"bytes"
@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -23,34 +21,37 @@ import (
 // keeperCommand is the argument with which this program keeps a long-lived process.
 const keeperCommand = "sandbox-keeper"
 
-// keeping is what a keeper is told.
-type keeping struct {
-	Entry  entry
+// Keeping is what a keeper is told: a process to begin, and where its output and its
+// record are kept.
+type Keeping struct {
+	Entry  Entry
 	Argv   []string
 	Input  []byte
-	Gate   string         // where its pipe is to be made
-	Output string         // the directory for what it prints
-	File   string         // where its record is kept
-	Record startedProcess // as it begins
+	Gate   string // where its pipe is to be made
+	Output string // the directory for what it prints
+	File   string // where its record is kept
+	Record Record // as it begins
+}
+
+// A keeper begins here, before the packages that sort after those which this one imports
+// are set up (The Go Programming Language Specification, "Package initialization"):
+// that would take three times as long, and memory for as long as the process lives.
+// Of packages that sort late, such as net, this one keeps away for that.
+func init() {
+	if len(os.Args) != 2 || os.Args[1] != keeperCommand {
+		return
+	}
+	if err := keep(); err != nil {
+		fmt.Fprintln(os.Stderr, "keeping a process:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // kept is what a keeper answers once the process has begun.
 type kept struct {
 	Error string
 	Chdir bool // the directory could not be entered
-}
-
-// Dispatch runs what a sandbox needs of this same program and reports whether
-// there was such a thing to do. Call it first in main, and in TestMain.
-func Dispatch(args []string) bool {
-	if len(args) != 2 || args[1] != keeperCommand {
-		return false
-	}
-	if err := keep(); err != nil {
-		fmt.Fprintln(os.Stderr, "keeping a process:", err)
-		os.Exit(1)
-	}
-	return true
 }
 
 // keep is the keeper: the parent of a long-lived process, which outlives the rest of
@@ -74,40 +75,40 @@ func keep() error {
 		}
 		return errors.Join(err, json.NewEncoder(conn).Encode(a), conn.Close())
 	}
-	out, err := openOutput(k.Output)
+	out, err := OpenOutput(k.Output)
 	if err != nil {
 		return answer(err)
 	}
-	defer out.file.Close()
-	groups := findCgroups()
-	tree := groups.tree(k.Entry.ID, k.Entry.Group)
+	defer out.Close()
+	groups := FindCgroups()
+	tree := groups.Tree(k.Entry.ID, k.Entry.Group)
 	var copies sync.WaitGroup
 	exits, err := k.begin(groups, out, &copies)
 	if err != nil {
-		return answer(errors.Join(err, tree.kill(context.Background())))
+		return answer(errors.Join(err, tree.Kill(context.Background())))
 	}
 	_ = answer(nil) // it lives, whether somebody hears of it or not
 	exit := <-exits
-	exit.OOMKilled = groups.oomKills(sandboxGroup(k.Entry.ID)) > k.Record.OOMKills
+	exit.OOMKilled = groups.OOMKills(SandboxGroup(k.Entry.ID)) > k.Record.OOMKills
 	k.Record.Exit, k.Record.EndedAt = &exit, time.Now()
 	// What it left running would hold its ports and its output open.
-	err = tree.kill(context.Background())
+	err = tree.Kill(context.Background())
 	copies.Wait()
-	return errors.Join(err, out.record(recordEnd, nil), k.finish())
+	return errors.Join(err, out.Record(RecordEnd, nil), k.finish())
 }
 
 // receiveKeeping waits until the keeper is told what to keep; no connection when
 // nobody will. With the first byte comes the lifeline: it is open from here on until
 // the keeper ends.
-func receiveKeeping() (k keeping, conn *net.UnixConn, err error) {
-	c, err := net.FileConn(os.Stdin)
-	if err != nil {
-		return k, nil, err
-	}
-	os.Stdin.Close()
-	conn = c.(*net.UnixConn)
+func receiveKeeping() (k Keeping, conn *os.File, err error) {
+	conn = os.Stdin
 	attached := make([]byte, unix.CmsgSpace(4))
-	n, length, _, _, err := conn.ReadMsgUnix(make([]byte, 1), attached)
+	var n, length int
+	for {
+		if n, length, _, _, err = unix.Recvmsg(int(conn.Fd()), make([]byte, 1), attached, unix.MSG_CMSG_CLOEXEC); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
 	if err != nil || n == 0 { // whoever might have needed us is gone
 		return k, nil, err
 	}
@@ -115,23 +116,21 @@ func receiveKeeping() (k keeping, conn *net.UnixConn, err error) {
 	if err != nil || len(messages) != 1 {
 		return k, nil, errors.Join(errors.New("there is no lifeline"), err)
 	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
+	if _, err := unix.ParseUnixRights(&messages[0]); err != nil {
 		return k, nil, err
 	}
-	unix.CloseOnExec(fds[0])
 	return k, conn, json.NewDecoder(conn).Decode(&k)
 }
 
 // begin starts the process and lets it on, with its output coming to the keeper.
-func (k *keeping) begin(groups cgroups, out *outputWriter, copies *sync.WaitGroup) (<-chan sandbox.Exit, error) {
+func (k *Keeping) begin(groups Cgroups, out *Writer, copies *sync.WaitGroup) (<-chan sandbox.Exit, error) {
 	nothing, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
 	}
 	defer nothing.Close()
 	files := [3]*os.File{nothing}
-	for i, kind := range []byte{recordOut, recordErr} {
+	for i, kind := range []byte{RecordOut, RecordErr} {
 		read, write, err := os.Pipe()
 		if err != nil {
 			return nil, err
@@ -158,7 +157,7 @@ func (k *keeping) begin(groups cgroups, out *outputWriter, copies *sync.WaitGrou
 		return nil, err
 	}
 	k.Record.PID = pid
-	if err := writeJSON(k.File, k.Record); err != nil {
+	if err := WriteJSON(k.File, k.Record); err != nil {
 		return nil, err
 	}
 	fed := make(chan struct{})
@@ -179,33 +178,28 @@ func (k *keeping) begin(groups cgroups, out *outputWriter, copies *sync.WaitGrou
 }
 
 // finish writes down how the process ended, unless its sandbox is gone.
-func (k *keeping) finish() error {
+func (k *Keeping) finish() error {
 	if _, err := os.Stat(k.File); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return writeJSON(k.File, k.Record)
-}
-
-// lifelinePath is a pipe that has a writer as long as the process is kept.
-func (p *Provider) lifelinePath(name, process string) string {
-	return p.processFile(name, process) + ".alive"
+	return WriteJSON(k.File, k.Record)
 }
 
 // keeper is one that has not been told yet what to keep.
 type keeper struct {
-	conn *net.UnixConn
+	conn *os.File // our end of its standard input, a socket
 }
 
-// keepers has at most one in reserve: a program takes longer to start than what it
+// Keepers has at most one in reserve: a program takes longer to start than what it
 // is needed for. One is got ready while a sandbox is being made.
-type keepers struct {
+type Keepers struct {
 	mu     sync.Mutex
 	spare  *keeper
 	closed bool
 }
 
-// prepare gets one ready if there is none.
-func (k *keepers) prepare() {
+// Prepare gets one ready if there is none.
+func (k *Keepers) Prepare() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.spare == nil && !k.closed {
@@ -214,7 +208,7 @@ func (k *keepers) prepare() {
 }
 
 // take returns the one in reserve, or a new one.
-func (k *keepers) take() (*keeper, error) {
+func (k *Keepers) take() (*keeper, error) {
 	k.mu.Lock()
 	spare := k.spare
 	k.spare = nil
@@ -225,8 +219,8 @@ func (k *keepers) take() (*keeper, error) {
 	return newKeeper()
 }
 
-// close ends the one in reserve.
-func (k *keepers) close() {
+// Close ends the one in reserve.
+func (k *Keepers) Close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.closed = true
@@ -244,31 +238,32 @@ func newKeeper() (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "keeper"), os.NewFile(uintptr(pair[1]), "keeper")
-	defer ours.Close()
+	theirs := os.NewFile(uintptr(pair[1]), "keeper")
 	defer theirs.Close()
-	conn, err := net.FileConn(ours)
+	err = unix.SetNonblock(pair[0], true) // so that closing it ends a read
+	ours := os.NewFile(uintptr(pair[0]), "keeper")
 	if err != nil {
+		ours.Close()
 		return nil, err
 	}
 	cmd := exec.Command(program, keeperCommand)
 	cmd.Stdin, cmd.Dir, cmd.Env, cmd.SysProcAttr = theirs, "/", []string{}, &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		conn.Close()
+		ours.Close()
 		return nil, err
 	}
 	go func() { _ = cmd.Wait() }() // for as long as we are here
-	return &keeper{conn.(*net.UnixConn)}, nil
+	return &keeper{ours}, nil
 }
 
 // errNoKeeper: it had ended before it was told anything.
 var errNoKeeper = errors.New("the keeper is gone")
 
 // tell hands over the lifeline and what to keep, and returns the answer.
-func (k *keeper) tell(ctx context.Context, what keeping, alive *os.File) (answer kept, err error) {
+func (k *keeper) tell(ctx context.Context, what Keeping, alive *os.File) (answer kept, err error) {
 	defer k.conn.Close()
 	defer context.AfterFunc(ctx, func() { k.conn.Close() })() // nobody hears its answer then
-	if _, _, err := k.conn.WriteMsgUnix([]byte{1}, unix.UnixRights(int(alive.Fd())), nil); err != nil {
+	if err := k.attach(alive); err != nil {
 		return answer, errors.Join(errNoKeeper, ctx.Err())
 	}
 	if err = json.NewEncoder(k.conn).Encode(what); err == nil {
@@ -280,82 +275,41 @@ func (k *keeper) tell(ctx context.Context, what keeping, alive *os.File) (answer
 	return answer, err
 }
 
-// startKeeper begins a process that is kept from now on, whatever becomes of us.
-func (p *Provider) startKeeper(ctx context.Context, name, process string, what keeping) error {
-	path := p.lifelinePath(name, process)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return &os.PathError{Op: "mkfifo", Path: path, Err: err}
-	}
-	alive, err := os.OpenFile(path, os.O_RDWR, 0)
+// attach sends a file along with the first byte.
+func (k *keeper) attach(f *os.File) (err error) {
+	conn, err := k.conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	defer alive.Close()
+	waited := conn.Write(func(fd uintptr) bool {
+		err = unix.Sendmsg(int(fd), []byte{1}, unix.UnixRights(int(f.Fd())), nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	return errors.Join(waited, err)
+}
+
+// Start has a keeper begin a process and keep it, whatever becomes of us. The keeper
+// gets the lifeline, a file that is open until it ends. The error is an *os.PathError of
+// "chdir" when the process's directory cannot be entered.
+func (k *Keepers) Start(ctx context.Context, what Keeping, lifeline *os.File) error {
 	var answer kept
+	var err error
 	for range 2 { // the one in reserve may have been killed
-		var k *keeper
-		if k, err = p.keepers.take(); err != nil {
+		var one *keeper
+		if one, err = k.take(); err != nil {
 			return err
 		}
-		if answer, err = k.tell(ctx, what, alive); !errors.Is(err, errNoKeeper) {
+		if answer, err = one.tell(ctx, what, lifeline); !errors.Is(err, errNoKeeper) {
 			break
 		}
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("the keeper of %s does not answer: %w", process, err)
+		return fmt.Errorf("the keeper does not answer: %w", err)
 	case answer.Chdir:
 		return &os.PathError{Op: "chdir", Path: what.Entry.Process.Cwd, Err: errors.New(answer.Error)}
 	case answer.Error != "":
 		return errors.New(answer.Error)
 	}
 	return nil
-}
-
-// kept reports whether a process has a keeper.
-func (p *Provider) kept(name, process string) (bool, error) {
-	f, err := p.openLifeline(name, process)
-	if f == nil || err != nil {
-		return false, err
-	}
-	defer f.Close()
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return false, err
-	}
-	var lives bool
-	err = conn.Read(func(fd uintptr) bool {
-		n, err := unix.Read(int(fd), make([]byte, 1))
-		lives = n < 0 && errors.Is(err, unix.EAGAIN)
-		return true
-	})
-	return lives, err
-}
-
-// awaitKeeper returns when the keeper has ended, or there is none.
-func (p *Provider) awaitKeeper(ctx context.Context, name, process string) error {
-	f, err := p.openLifeline(name, process)
-	if f == nil || err != nil {
-		return err
-	}
-	defer f.Close()
-	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
-	if _, err := f.Read(make([]byte, 1)); ctx.Err() != nil {
-		return ctx.Err()
-	} else if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
-}
-
-// openLifeline opens the reading end; nil when there is none.
-func (p *Provider) openLifeline(name, process string) (*os.File, error) {
-	f, err := os.OpenFile(p.lifelinePath(name, process), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	return f, err
 }

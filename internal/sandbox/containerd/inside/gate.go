@@ -1,10 +1,7 @@
-package containerd
+package inside
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +23,9 @@ const (
 	execScript  = `ulimit -c 0 && ulimit -n "$1" && shift && exec <"$0.in" && read -r _ && exec >"$0.out" 2>"$0.err" && exec "$@"`
 )
 
+// RunMount is where a sandbox has its pipes.
+const RunMount = "/run/coderunner"
+
 // gate is where a new process waits: pipes in the sandbox's run directory, named
 // by the process's group and id. The first is there until the process has begun.
 type gate struct {
@@ -36,15 +36,9 @@ type gate struct {
 	copies sync.WaitGroup
 }
 
-// gatePath is a new place for the pipes of a process of the group. No place is
-// used twice: whoever made one before may have died at any moment.
-func (p *Provider) gatePath(name, group string) string {
-	return filepath.Join(p.sandboxDir(name), "run", group+"."+strings.ToLower(rand.Text()))
-}
-
 // newGate makes the pipe at which the process waits.
 func newGate(path string) (*gate, error) {
-	g := &gate{path: path, inside: runMount + "/" + filepath.Base(path)}
+	g := &gate{path: path, inside: RunMount + "/" + filepath.Base(path)}
 	return g, makePipe(g.path+".in", 0o644)
 }
 
@@ -126,21 +120,21 @@ func (g *gate) open(input io.Reader) error {
 		input = bytes.NewReader(nil)
 	}
 	// A process that ends without reading is its own business.
-	source := &source{Reader: io.MultiReader(strings.NewReader("\n"), input)}
+	source := &Source{Reader: io.MultiReader(strings.NewReader("\n"), input)}
 	_, _ = io.Copy(pipe, source)
-	return source.err
+	return source.Err
 }
 
-// source remembers why it could not be read to the end.
-type source struct {
+// Source remembers why it could not be read to the end.
+type Source struct {
 	io.Reader
-	err error
+	Err error
 }
 
-func (s *source) Read(p []byte) (int, error) {
+func (s *Source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	if err != nil && err != io.EOF {
-		s.err = fmt.Errorf("read the command's input: %w", err)
+		s.Err = fmt.Errorf("read the command's input: %w", err)
 	}
 	return n, err
 }
@@ -164,22 +158,4 @@ func (g *gate) close() {
 		os.Remove(g.path + ".out")
 		os.Remove(g.path + ".err")
 	})
-}
-
-// clear ends what earlier launches of the group left, at the gate or beyond it.
-func (p *Provider) clear(ctx context.Context, name, containerID, group string) error {
-	left, err := filepath.Glob(filepath.Join(p.sandboxDir(name), "run", group+".*"))
-	if err != nil {
-		return err
-	}
-	for _, path := range left {
-		// A process that waits is let go without its line, and ends.
-		if writer, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
-			writer.Close()
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	return p.cgroups.tree(containerID, group).kill(ctx)
 }

@@ -1,0 +1,189 @@
+package inside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cgroups knows where this machine keeps its control groups: one Unified tree
+// (version 2), or one for each controller (version 1).
+type Cgroups struct {
+	Unified bool
+}
+
+// CgroupRoot is where the kernel shows the control groups.
+const CgroupRoot = "/sys/fs/cgroup"
+
+func FindCgroups() Cgroups {
+	_, err := os.Stat(filepath.Join(CgroupRoot, "cgroup.controllers"))
+	return Cgroups{Unified: err == nil}
+}
+
+// AllSandboxes is the group of all sandboxes of this machine.
+const AllSandboxes = "/coderunner"
+
+// SandboxGroup is the group of a whole sandbox, as its runtime is told.
+func SandboxGroup(id string) string { return AllSandboxes + "/" + id }
+
+// SandboxesWeight is what all sandboxes together count when the processors are all in
+// use, as a multiple of what is beside their group: the services of the machine, or
+// in version 1 perhaps each single process of it.
+const SandboxesWeight = 4
+
+// Weigh gives the sandboxes their weight. A machine that cannot Weigh runs them all the same.
+func (c Cgroups) Weigh() {
+	path, standard := c.File("cpu", AllSandboxes, "cpu.shares"), 1024
+	if c.Unified {
+		path, standard = c.File("", AllSandboxes, "cpu.weight"), 100
+	}
+	if os.MkdirAll(filepath.Dir(path), 0o755) == nil {
+		_ = os.WriteFile(path, []byte(strconv.Itoa(SandboxesWeight*standard)), 0)
+	}
+}
+
+// File is the path of a group's file; the controller counts in version 1 only.
+func (c Cgroups) File(controller, group, name string) string {
+	if c.Unified {
+		return filepath.Join(CgroupRoot, group, name)
+	}
+	return filepath.Join(CgroupRoot, controller, group, name)
+}
+
+func (c Cgroups) read(controller, group, name string) string {
+	text, err := os.ReadFile(c.File(controller, group, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// field reads one number of a file of "name value" lines; 0 when it is not there.
+func (c Cgroups) field(controller, group, file, field string) int64 {
+	for line := range strings.Lines(c.read(controller, group, file)) {
+		if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == field {
+			n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+func (c Cgroups) Number(controller, group, v1, v2 string) int64 {
+	name := v1
+	if c.Unified {
+		name = v2
+	}
+	n, _ := strconv.ParseInt(c.read(controller, group, name), 10, 64) // "max" counts as none
+	return n
+}
+
+// OOMKills is how many processes the group's memory limit has ended.
+func (c Cgroups) OOMKills(group string) int64 {
+	if c.Unified {
+		return c.field("memory", group, "memory.events", "oom_kill")
+	}
+	return c.field("memory", group, "memory.oom_control", "oom_kill")
+}
+
+// Full reports whether the group has about as many processes as it may.
+func (c Cgroups) Full(group string) bool {
+	limit := c.Number("pids", group, "pids.max", "pids.max")
+	return limit > 0 && c.Number("pids", group, "pids.current", "pids.current") >= limit-2
+}
+
+// CPUTime is what the group's processes have used.
+func (c Cgroups) CPUTime(group string) time.Duration {
+	if c.Unified {
+		return time.Duration(c.field("cpu", group, "cpu.stat", "usage_usec")) * time.Microsecond
+	}
+	return time.Duration(c.Number("cpuacct", group, "cpuacct.usage", ""))
+}
+
+// Tree is the group of one command or process within its sandbox's. It limits
+// nothing; it only knows its members.
+type Tree struct {
+	Cgroups
+	group string
+}
+
+func (c Cgroups) Tree(id, name string) Tree { return Tree{c, SandboxGroup(id) + "/" + name} }
+
+func (t Tree) create() error {
+	return os.MkdirAll(filepath.Dir(t.File("freezer", t.group, "cgroup.procs")), 0o755)
+}
+
+func (t Tree) add(pid int) error {
+	return os.WriteFile(t.File("freezer", t.group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+}
+
+func (t Tree) Members() []int {
+	var pids []int
+	for line := range strings.Lines(t.read("freezer", t.group, "cgroup.procs")) {
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Signal sends sig to every member there is now.
+func (t Tree) Signal(sig unix.Signal) {
+	for _, pid := range t.Members() {
+		_ = unix.Kill(pid, sig)
+	}
+}
+
+// KillTime bounds the end of a killed tree; only a process stuck in the kernel takes so long.
+const KillTime = 5 * time.Second
+
+// Kill ends all members, however fast they multiply, and removes the group.
+func (t Tree) Kill(ctx context.Context) error {
+	dir := filepath.Dir(t.File("freezer", t.group, "cgroup.procs"))
+	deadline := time.Now().Add(KillTime)
+	for wait := 200 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		err := unix.Rmdir(dir)
+		if err == nil || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("remove the group %s: %w", t.group, err)
+		}
+		if len(t.Members()) > 0 {
+			t.strike()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes of %s did not end within %s of SIGKILL", t.group, KillTime)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// strike sends SIGKILL to all members while they cannot fork.
+func (t Tree) strike() {
+	if t.Unified {
+		_ = os.WriteFile(t.File("", t.group, "cgroup.kill"), []byte("1"), 0)
+		return
+	}
+	state := t.File("freezer", t.group, "freezer.state")
+	_ = os.WriteFile(state, []byte("FROZEN"), 0)
+	t.Signal(unix.SIGKILL)
+	_ = os.WriteFile(state, []byte("THAWED"), 0)
+}
+
+// HasSwapLimit reports whether the kernel limits memory and swap together (version 1 only).
+func (c Cgroups) HasSwapLimit() bool {
+	_, err := os.Stat(filepath.Join(CgroupRoot, "memory", "memory.memsw.limit_in_bytes"))
+	return err == nil
+}
