@@ -104,6 +104,9 @@ func provisionDatabases(ctx context.Context, st *step) error {
 	return nil
 }
 
+// databaseYields is for how long a new database leaves the processors to the install.
+const databaseYields = 2 * time.Second
+
 // installHeadStart is how long a database waits for the install to be under way.
 const installHeadStart = 300 * time.Millisecond
 
@@ -226,9 +229,13 @@ func tail(ctx context.Context, provider sandbox.Provider, name, process string, 
 }
 
 func (x *execution) databaseSpec(t sandbox.Template, def appliance.Definition, d coderunner.Database) sandbox.Spec {
-	return sandbox.Spec{Name: databaseSandbox(d.ID), Template: t.TemplateRef, Network: projectNetwork(x.project.ID), Hostname: "database", Limits: x.e.cfg.DatabaseLimits,
+	spec := sandbox.Spec{Name: databaseSandbox(d.ID), Template: t.TemplateRef, Network: projectNetwork(x.project.ID), Hostname: "database", Limits: x.e.cfg.DatabaseLimits,
 		Labels:  map[string]string{labelProject: x.project.ID, labelDatabase: d.ID},
 		Volumes: []sandbox.Mount{{Volume: d.Volume, Path: def.Database.VolumePath, Labels: map[string]string{labelProject: x.project.ID}}}}
+	if x.has("install") { // which takes longer, and which everything waits for
+		spec.Yields = databaseYields
+	}
+	return spec
 }
 
 // startDatabase starts the server in a sandbox that exists, and waits until it

@@ -184,6 +184,9 @@ type Spec struct {
 	Hostname string            // "" for the name
 	Limits   Limits
 	Volumes  []Mount
+	// Yields is for how long after its making it takes only what processor time others
+	// leave, where the provider can tell: others are waited for. Specs are not compared by it.
+	Yields time.Duration `json:"-"`
 }
 
 // Archive is a tar stream that is unpacked under Dir.

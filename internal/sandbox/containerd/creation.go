@@ -82,6 +82,7 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 	if err != nil {
 		return err
 	}
+	p.yield(id, spec.Yields)
 	if err := p.unpack(ctx, id, pid, user, spec.Files); err != nil {
 		return err
 	}

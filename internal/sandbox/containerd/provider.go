@@ -86,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	groups := inside.FindCgroups()
 	groups.Weigh()
 	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
-	return p, nil
+	return p, p.translate(p.endYields(ctx), "looking for the sandboxes of before")
 }
 
 func (c *Config) complete() error {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/sandbox"
-	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
 // TestSpare: the copy that was got ready becomes the next volume, and nothing that is
@@ -98,22 +97,5 @@ func TestSpare(t *testing.T) {
 	ended.makeSpares()
 	if left := spares(); len(left) != 0 {
 		t.Errorf("after its end it made %q", left)
-	}
-}
-
-// TestWeight: all sandboxes together count as much as is said.
-func TestWeight(t *testing.T) {
-	t.Parallel()
-	c := open(t, newConfig(t)).cgroups
-	path := c.File("cpu", inside.AllSandboxes, "cpu.shares")
-	if c.Unified {
-		path = c.File("", inside.AllSandboxes, "cpu.weight")
-	}
-	if err := os.WriteFile(path, []byte("50"), 0); err != nil {
-		t.Fatal(err)
-	}
-	open(t, newConfig(t))
-	if got := c.Number("cpu", inside.AllSandboxes, "cpu.shares", "cpu.weight"); got != inside.SandboxesWeight*1024 && got != inside.SandboxesWeight*100 {
-		t.Errorf("their weight is %d", got)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cgroups knows where this machine keeps its control groups: one Unified tree
+// Cgroups knows where this machine keeps its control groups: one unified tree
 // (version 2), or one for each controller (version 1).
 type Cgroups struct {
 	Unified bool
@@ -22,6 +22,7 @@ type Cgroups struct {
 // CgroupRoot is where the kernel shows the control groups.
 const CgroupRoot = "/sys/fs/cgroup"
 
+// FindCgroups looks at which of the two it is.
 func FindCgroups() Cgroups {
 	_, err := os.Stat(filepath.Join(CgroupRoot, "cgroup.controllers"))
 	return Cgroups{Unified: err == nil}
@@ -38,15 +39,39 @@ func SandboxGroup(id string) string { return AllSandboxes + "/" + id }
 // in version 1 perhaps each single process of it.
 const SandboxesWeight = 4
 
-// Weigh gives the sandboxes their weight. A machine that cannot Weigh runs them all the same.
+// yieldingWeight is what a sandbox counts beside others while it yields to them.
+const yieldingWeight = 0.02
+
+// Weigh gives the sandboxes their weight. A machine that cannot weigh runs them all the same.
 func (c Cgroups) Weigh() {
-	path, standard := c.File("cpu", AllSandboxes, "cpu.shares"), 1024
+	if os.MkdirAll(filepath.Dir(c.weightFile(AllSandboxes)), 0o755) == nil {
+		c.setWeight(AllSandboxes, SandboxesWeight)
+	}
+}
+
+// Yield has a sandbox take only what processor time others leave, or no longer.
+func (c Cgroups) Yield(id string, yields bool) {
+	weight := 1.
+	if yields {
+		weight = yieldingWeight
+	}
+	c.setWeight(SandboxGroup(id), weight)
+}
+
+func (c Cgroups) weightFile(group string) string {
 	if c.Unified {
-		path, standard = c.File("", AllSandboxes, "cpu.weight"), 100
+		return c.File("", group, "cpu.weight")
 	}
-	if os.MkdirAll(filepath.Dir(path), 0o755) == nil {
-		_ = os.WriteFile(path, []byte(strconv.Itoa(SandboxesWeight*standard)), 0)
+	return c.File("cpu", group, "cpu.shares")
+}
+
+// setWeight takes a multiple of what a group counts when nobody says anything.
+func (c Cgroups) setWeight(group string, weight float64) {
+	standard := 1024.
+	if c.Unified {
+		standard = 100
 	}
+	_ = os.WriteFile(c.weightFile(group), []byte(strconv.Itoa(int(standard*weight))), 0)
 }
 
 // File is the path of a group's file; the controller counts in version 1 only.
