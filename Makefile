@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 export PATH := /usr/local/lib/coderunner/go/bin:$(PATH)
 export CGO_ENABLED ?= 0
 
+# The server makes sandboxes, which only root may. Its settings go with it.
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env)
+
 LISTEN ?= 127.0.0.1:8080
 DATA_DIR ?= /var/lib/coderunner
 CACHE := /var/cache/coderunner
@@ -22,10 +25,12 @@ help: ## list these tasks
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: deps-run build ## install what is needed, build, and serve the dashboard
-	@bin/coderunner serve --listen $(LISTEN) --data-dir $(DATA_DIR)
+	@$(AS_ROOT) bin/coderunner serve --listen $(LISTEN) --data-dir $(DATA_DIR)
 
 down: ## stop everything that run started; the data is kept
-	@if [ -x bin/coderunner ]; then bin/coderunner down --data-dir $(DATA_DIR); else echo "Nothing was built here, so nothing of this checkout runs."; fi
+	@if [ ! -e $(DATA_DIR) ]; then echo "There is no $(DATA_DIR): nothing runs."; exit; fi; \
+	[ -x bin/coderunner ] || $(MAKE) build; \
+	$(AS_ROOT) bin/coderunner down --data-dir $(DATA_DIR)
 
 build: ## compile bin/coderunner
 	@echo "Building bin/coderunner …"

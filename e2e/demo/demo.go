@@ -184,7 +184,7 @@ func (d *demo) use(ctx context.Context) error {
 	if status != http.StatusOK || !strings.Contains(body, words) {
 		return fmt.Errorf("the row is not read back: %d %s", status, body)
 	}
-	d.row("write a row, read it back", time.Since(begin), "through the app's URL")
+	d.row("write a row, read it back", time.Since(begin), fmt.Sprintf("%q, through the app's URL", words))
 	rss, err := d.server.RSS()
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,13 +116,16 @@ func (s *server) call(method, path string, body, answer any) int {
 }
 
 // get requests a path of a host, as browsers do.
-func (s *server) get(host, path string) (int, string) {
+func (s *server) get(host, path string, cookies ...*http.Cookie) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://127.0.0.1:"+s.port+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	req.Host = host + ":" + s.port
+	for _, c := range cookies {
+		req.AddCookie(c)
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		s.t.Fatal(err)
@@ -132,6 +136,27 @@ func (s *server) get(host, path string) (int, string) {
 		s.t.Fatal(err)
 	}
 	return res.StatusCode, string(text)
+}
+
+// signUp makes an account through the page and answers its cookies.
+func (s *server) signUp(email string) []*http.Cookie {
+	s.t.Helper()
+	form := url.Values{"email": {email}, "password": {"correct horse battery"}}
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://127.0.0.1:"+s.port+"/signup", strings.NewReader(form.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Host = "localhost:" + s.port
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if len(res.Cookies()) == 0 {
+		s.t.Fatalf("a sign-up answers %s without a cookie", res.Status)
+	}
+	return res.Cookies()
 }
 
 // eventually tries until ok, for at most a minute.

@@ -145,6 +145,7 @@ func TestDatabaseAway(t *testing.T) {
 		return false
 	})
 
+	cookies := s.signUp("somebody@example.com")
 	wire.cut()
 	var problem struct {
 		Status    int    `json:"status"`
@@ -154,7 +155,10 @@ func TestDatabaseAway(t *testing.T) {
 	if status := s.call(http.MethodGet, "projects", nil, &problem); status != http.StatusServiceUnavailable || problem.Detail == "" || problem.RequestID == "" {
 		t.Errorf("without its database the API answers %d %+v", status, problem)
 	}
-	if status, page := s.get("localhost", "/login"); status != http.StatusOK && !strings.Contains(page, "does not answer") {
+	if !strings.Contains(problem.Detail, "Apps keep running; try again in a moment.") {
+		t.Errorf("without its database the API says %q", problem.Detail)
+	}
+	if status, page := s.get("localhost", "/projects", cookies...); status != http.StatusServiceUnavailable || !strings.Contains(page, "Apps keep running; try again in a moment.") {
 		t.Errorf("without its database the dashboard answers %d %s", status, page)
 	}
 	if status, body := s.get("steady.localhost", "/"); status != http.StatusOK {
