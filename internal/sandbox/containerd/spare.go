@@ -82,7 +82,7 @@ func (p *Provider) plant(ctx context.Context, data string, s seed) error {
 	if found {
 		p.wantSpare(spare, s)
 	}
-	return syncDir(filepath.Dir(data))
+	return syncPath(filepath.Dir(data))
 }
 
 // dropCopies removes what copies that were cut off have left in a volume's directory.
@@ -94,9 +94,9 @@ func dropCopies(dir string) error {
 	return err
 }
 
-// syncDir writes the names in a directory to the disk.
-func syncDir(dir string) error {
-	return withDir(dir, (*os.File).Sync)
+// syncPath writes a file, or the names in a directory, to the disk.
+func syncPath(path string) error {
+	return withDir(path, (*os.File).Sync)
 }
 
 // syncTree writes everything of the directory's file system to the disk.

@@ -48,10 +48,15 @@ func checkName(what, name string) error {
 	return nil
 }
 
+// readJSON takes an empty file for one that does not exist: a power cut may leave it,
+// which had got its name already and not yet its content.
 func readJSON(path string, value any) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
+	}
+	if len(text) == 0 {
+		return &os.PathError{Op: "read", Path: path, Err: os.ErrNotExist}
 	}
 	return json.Unmarshal(text, value)
 }

@@ -42,8 +42,9 @@ func (p *Provider) ensureVolumes(ctx context.Context, spec sandbox.Spec, from or
 
 func (p *Provider) ensureVolume(ctx context.Context, m sandbox.Mount, s seed) error {
 	defer p.locks.lock("volume " + m.Volume)()
-	if _, err := os.Stat(p.volumeFile(m.Volume)); err == nil {
-		return nil
+	var made sandbox.Volume
+	if err := readJSON(p.volumeFile(m.Volume), &made); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	if err := os.MkdirAll(p.volumeDir(m.Volume), 0o711); err != nil {
 		return err
@@ -54,7 +55,12 @@ func (p *Provider) ensureVolume(ctx context.Context, m sandbox.Mount, s seed) er
 	if err := inside.WriteJSON(p.volumeFile(m.Volume), sandbox.Volume{Name: m.Volume, Labels: m.Labels}); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(p.volumeDir(m.Volume)))
+	for _, path := range []string{p.volumeFile(m.Volume), p.volumeDir(m.Volume), filepath.Dir(p.volumeDir(m.Volume))} {
+		if err := syncPath(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ListVolumes implements sandbox.Provider.
