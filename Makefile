@@ -19,7 +19,7 @@ PACKAGES = $(shell go list ./... | grep -v /e2e)
 # Each of these keeps the whole machine busy, and says how soon it recovers.
 ALONE = $(addprefix github.com/coderunner/coderunner/internal/,playbook sandbox/containerd)
 
-.PHONY: help run down build templates test faults check e2e demo load bench generate generated vet lint deps-run deps-test clean
+.PHONY: help run down build templates test faults other-faults check e2e demo load bench generate generated vet lint deps-run deps-test clean
 
 help: ## list these tasks
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,14 +43,18 @@ test: deps-test templates ## all tests but the browser's, with the race detector
 
 faults: deps-test templates ## every fault in every step of every playbook, as a table
 	@mkdir -p tmp && rm -f tmp/faults.txt
-	@status=0; (cd internal/playbook && FAULTS_REPORT=$(CURDIR)/tmp/faults.txt go test -count=1 -timeout 30m -run '^TestFaults$$') || status=$$?; \
+	@status=0; (cd internal/playbook && FAULTS=all FAULTS_REPORT=$(CURDIR)/tmp/faults.txt go test -count=1 -timeout 30m -run '^TestFaults$$') || status=$$?; \
 	echo; cat tmp/faults.txt; exit $$status
+
+# Those that the tests leave out: they kill the process and nothing else.
+other-faults: deps-test templates
+	cd internal/playbook && FAULTS=others go test -count=1 -timeout 30m -run '^TestFaults$$'
 
 # The tests of this machine share one engine, so that templates are built once.
 templates: build
 	@CODERUNNER_ENGINE_DIR=$(CACHE)/engine bin/coderunner appliance build --data-dir $(CACHE)/test
 
-check: generated vet lint test e2e ## everything that a change has to pass
+check: generated vet lint test other-faults e2e ## everything that a change has to pass
 
 e2e: deps-test build ## the whole program in a real Chromium
 	go test -count=1 -timeout 40m -p 1 ./e2e/...

@@ -20,6 +20,10 @@ import (
 // is told on standard output as it ends.
 const reportVariable = "FAULTS_REPORT"
 
+// faultsVariable says which faults there are to be: "all", "others" than a killed
+// process, or, when it is not set, that alone.
+const faultsVariable = "FAULTS"
+
 // lanesAtOnce is how many lanes work at the same time. Mostly they wait.
 const lanesAtOnce = 6
 
@@ -86,8 +90,8 @@ func (m *matrix) alternate(books ...string) (list [][2]string) {
 
 // TestFaults does to a platform, in each step of each playbook, what machines and
 // people do to it. Whatever it is: the run ends as it may, and afterwards everything
-// is true that the rows say, and the app serves if one did. Unless a report is asked
-// for, as make faults does, the process is killed and nothing else.
+// is true that the rows say, and the app serves if one did. As one test among others
+// it kills the process and does nothing else; make check does the others, make faults all.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	m := newMatrix(t)
@@ -106,7 +110,8 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	for _, f := range faults {
-		if f.kind != killed && os.Getenv(reportVariable) == "" {
+		wanted := os.Getenv(faultsVariable)
+		if f.kind == killed && wanted == "others" || f.kind != killed && wanted == "" {
 			continue
 		}
 		ends := m.alternate(DeployPlaybook, DestroyPlaybook)
