@@ -72,8 +72,17 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	}
 	defer p.locks.lock(name + "/" + process)()
 	group := processGroup(process)
-	if runs, err := p.kept(name, process); runs || err != nil {
+	if runs, err := p.kept(name, process); err != nil {
 		return err
+	} else if runs {
+		record, err := p.recorded(name, process)
+		if err != nil || record.Exit == nil {
+			return err
+		}
+		// It has ended, as whoever asks is told, and its keeper is about to.
+		if err := p.awaitKeeper(ctx, name, process); err != nil {
+			return err
+		}
 	}
 	if err := p.clear(ctx, name, container.ID(), group); err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -286,27 +285,6 @@ func TestKeeperDies(t *testing.T) {
 func isZombie(pid int) bool {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return strings.Contains(string(status), "\nState:\tZ")
-}
-
-// TestKeeperBeginsEarly: a keeper is there for as long as its process, so it has to be
-// small: most of this program is never set up in it.
-func TestKeeperBeginsEarly(t *testing.T) {
-	t.Parallel()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	keeper := exec.Command(program, "sandbox-keeper")
-	keeper.Env = []string{"GODEBUG=inittrace=1"} // which tells each package that is set up (runtime, "GODEBUG")
-	trace, err := keeper.CombinedOutput()        // without a socket it ends
-	if !strings.Contains(string(trace), "init os ") || !strings.Contains(string(trace), "keeping a process") {
-		t.Fatalf("the keeper says %v:\n%s", err, trace)
-	}
-	for _, late := range []string{"net/http", "regexp", "google.golang.org/grpc", "github.com/containerd/containerd/v2/client"} {
-		if strings.Contains(string(trace), "init "+late+" ") {
-			t.Errorf("the keeper has set up %s", late)
-		}
-	}
 }
 
 // keepersOf are the processes that hold a process's lifeline.

@@ -45,15 +45,7 @@ func TestYields(t *testing.T) {
 		t.Errorf("one that yields counts %d, others %d", got, standard)
 	}
 	made("short", time.Millisecond)
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for limit := within(t); weight("short") != standard; {
-		select {
-		case <-limit.Done():
-			t.Fatalf("it still counts %d", weight("short"))
-		case <-again.C:
-		}
-	}
+	until(t, "the time is over", func() bool { return weight("short") == standard })
 	if _, err := p.Create(within(t), sandbox.Spec{Name: "long", Template: template}); err != nil {
 		t.Errorf("the same without yielding: %v", err)
 	}
