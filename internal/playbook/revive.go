@@ -48,7 +48,7 @@ func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, well ma
 	if err == nil && !status.EndedAt.IsZero() {
 		last = &coderunner.LastExit{Code: status.Exit.Code, Signal: status.Exit.Signal, OOMKilled: status.Exit.OOMKilled, At: status.EndedAt}
 	}
-	wait := min(time.Second<<(r.Restarts+1), time.Minute)
+	wait := backoff(r.Restarts)
 	if err := e.store.CountRestart(ctx, r.ID, wait, last); err != nil {
 		return 0, err
 	}
@@ -57,6 +57,12 @@ func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, well ma
 		return wait, e.reviveDatabase(ctx, x, r)
 	}
 	return wait, e.reviveApp(ctx, x, r)
+}
+
+// backoff is how long to wait after another try, which followed so many in vain. A
+// database has no limit of tries.
+func backoff(tries int) time.Duration {
+	return min(time.Second<<min(tries+1, 6), time.Minute)
 }
 
 // seenWell forgets the earlier ends of a process that has run for a while.
