@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -12,9 +13,9 @@ import (
 // the provider lists: every Reconcile, when somebody nudges, and when a sandbox's
 // next try is due.
 func (e *Engine) reconcile(ctx context.Context) {
-	well := map[string]time.Time{} // since when a sandbox that was started again has been seen running
+	m := newMending()
 	for {
-		next, err := e.reconcileOnce(ctx, well)
+		next, err := e.reconcileOnce(ctx, m)
 		if err != nil && ctx.Err() == nil {
 			e.log.Warn("comparing with the provider", "err", err)
 		}
@@ -39,7 +40,7 @@ func (e *Engine) Nudge() {
 // and revives what should run. It answers how long the next look can wait. The
 // provider is asked first: a row is written before its sandbox is made, so a
 // listed sandbox without a row has no owner.
-func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (next time.Duration, err error) {
+func (e *Engine) reconcileOnce(ctx context.Context, m *mending) (next time.Duration, err error) {
 	next = e.cfg.Reconcile
 	infos, err := e.provider.List(ctx, nil)
 	if err != nil {
@@ -60,20 +61,25 @@ func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (
 		if !exists {
 			state = "missing"
 		}
-		if e.endedInside(ctx, r, state) {
+		if e.endedInside(ctx, r, state, m) {
 			state = coderunner.SeenEnded
 		}
 		if err := e.store.ObserveSandbox(ctx, r.ID, state); err != nil {
 			return next, err
 		}
-		wait, err := e.mend(ctx, r, well)
-		if err != nil && ctx.Err() == nil {
-			e.log.Warn("mending a sandbox", "sandbox", r.ID, "err", err)
+		wait := m.waits(r.ID)
+		if wait == 0 {
+			var err error
+			if wait, err = e.mend(ctx, r, m); err != nil && ctx.Err() == nil {
+				e.log.Warn("mending a sandbox", "sandbox", r.ID, "err", err)
+			}
+			wait = max(wait, m.ended(r.ID, err))
 		}
 		if wait > 0 {
 			next = min(next, wait)
 		}
 	}
+	maps.DeleteFunc(m.failed, func(id string, _ failed) bool { return !claimed[id] })
 	for _, i := range infos {
 		if !claimed[i.Name] {
 			if err := e.removeUnclaimed(ctx, i); err != nil {
@@ -86,8 +92,9 @@ func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (
 
 // endedInside reports whether an app has ended whose sandbox runs. Only those are
 // looked into that have ended a while ago: with the others that is about to be noticed.
-func (e *Engine) endedInside(ctx context.Context, r coderunner.SandboxRecord, state string) bool {
-	if state != coderunner.SeenRunning || r.Purpose != coderunner.ForApp || r.RestartAt == nil || !time.Now().Before(*r.RestartAt) {
+func (e *Engine) endedInside(ctx context.Context, r coderunner.SandboxRecord, state string, m *mending) bool {
+	waits := r.RestartAt != nil && time.Now().Before(*r.RestartAt) || m.failed[r.ID].tries > 0
+	if state != coderunner.SeenRunning || r.Purpose != coderunner.ForApp || !waits {
 		return false
 	}
 	status, err := e.provider.Process(ctx, r.ID, appProcess)
@@ -112,7 +119,7 @@ func (e *Engine) removeUnclaimed(ctx context.Context, i sandbox.Info) error {
 
 // mend does what one sandbox needs, and answers when it wants to be looked at
 // again, 0 for no time in particular. Projects with a run at work are the run's business.
-func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, well map[string]time.Time) (time.Duration, error) {
+func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, m *mending) (time.Duration, error) {
 	open, err := e.store.OpenRuns(ctx, r.ProjectID)
 	if err != nil {
 		return 0, err
@@ -123,7 +130,7 @@ func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, well map[
 		}
 	}
 	if r.UnwantedAt == nil && r.Purpose != coderunner.ForBuild {
-		return e.revive(ctx, r, well)
+		return e.revive(ctx, r, m)
 	}
 	if err := e.provider.Stop(ctx, r.ID, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return 0, err

@@ -1,9 +1,191 @@
 package playbook
 
 import (
+	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/coderunner/coderunner/appliances"
+	"github.com/coderunner/coderunner/internal/appliance"
+	"github.com/coderunner/coderunner/internal/bundle"
+	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/secret"
+	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/testdb"
 )
+
+// ward is an engine that has not been started, over a cloud without machines. Its
+// reconciler looks when it is told to.
+type ward struct {
+	t       *testing.T
+	store   *store.Store
+	cloud   *cloud
+	engine  *Engine
+	mending *mending
+	trouble func(ctx context.Context, call string) error // what the cloud makes of a call; nil for none
+}
+
+func newWard(t *testing.T) *ward {
+	t.Helper()
+	w := &ward{t: t, cloud: newCloud("127.0.0.1:1"), mending: newMending()}
+	var err error
+	if w.store, err = store.Open(t.Context(), testdb.New(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.store.Close)
+	bundles, err := bundle.Open(t.TempDir(), bundle.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogue, err := appliance.Load(appliances.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := secret.Open(t.TempDir() + "/keyring")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := &fake{cloud: w.cloud, exit: func() int { return 0 }, fault: func(ctx context.Context, call string) error {
+		if w.trouble == nil {
+			return ctx.Err()
+		}
+		return w.trouble(ctx, call)
+	}}
+	w.engine = New(Config{PublicURL: func(slug string) (string, string) { return slug + ".apps.test", "http://" + slug + ".apps.test" }},
+		w.store, provider, catalogue, bundles, keys, nil, nil, Edge{Refresh: func(context.Context) error { return nil }}, slog.New(slog.DiscardHandler))
+	return w
+}
+
+// app adds a project whose app should run and does not.
+func (w *ward) app(name string) (d coderunner.Deployment) {
+	w.t.Helper()
+	maker := &platform{store: w.store, bundles: w.engine.bundles}
+	s, err := maker.newSample(w.t.Context(), name, map[string]string{"index.js": "x"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	err = w.store.InTx(w.t.Context(), func(tx *store.Store) error {
+		if d, err = tx.CreateDeployment(w.t.Context(), store.NewDeployment{ProjectID: s.project.ID, BundleID: s.bundle.ID, Plan: s.plan}); err != nil {
+			return err
+		}
+		d.AppSandboxID = "app-" + name
+		record := coderunner.SandboxRecord{ID: d.AppSandboxID, Provider: "fake", ProjectID: s.project.ID, Purpose: coderunner.ForApp, DeploymentID: d.ID, Appliance: s.plan.Runtime.Appliance}
+		if err := tx.ExpectSandbox(w.t.Context(), record); err != nil {
+			return err
+		}
+		if err := tx.SetDeploymentSandbox(w.t.Context(), d.ID, d.AppSandboxID); err != nil {
+			return err
+		}
+		if err := tx.SetDeploymentStatus(w.t.Context(), d.ID, coderunner.Provisioning); err != nil {
+			return err
+		}
+		return tx.SetDeploymentStatus(w.t.Context(), d.ID, coderunner.Running)
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+// look has the reconciler look once, and waits until all is mended that it began to.
+func (w *ward) look() {
+	w.t.Helper()
+	if _, err := w.engine.reconcileOnce(w.t.Context(), w.mending); err != nil {
+		w.t.Fatal(err)
+	}
+	w.engine.Wait()
+}
+
+// later lets all waits pass.
+func (w *ward) later() {
+	w.t.Helper()
+	w.exec("UPDATE sandboxes SET restart_at = now() - interval '1 second' WHERE restart_at IS NOT NULL")
+	for id, f := range w.mending.failed {
+		w.mending.failed[id] = failed{tries: f.tries}
+	}
+}
+
+func (w *ward) exec(query string, args ...any) {
+	w.t.Helper()
+	if _, err := w.store.Pool().Exec(w.t.Context(), query, args...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// ends ends an app by itself.
+func (w *ward) ends(sandboxID string) {
+	w.cloud.mu.Lock()
+	defer w.cloud.mu.Unlock()
+	w.cloud.sandboxes[sandboxID].processes[appProcess].end(11)
+}
+
+// is reads an app again, and how often it was started again.
+func (w *ward) is(d coderunner.Deployment) (now coderunner.Deployment, restarts int) {
+	w.t.Helper()
+	now, err := w.store.DeploymentByID(w.t.Context(), d.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	records, err := w.store.ProjectSandboxes(w.t.Context(), d.ProjectID)
+	if err != nil || len(records) != 1 {
+		w.t.Fatal(records, err)
+	}
+	return now, records[0].Restarts
+}
+
+// TestErrorsOfOursDoNotCrashAnApp however many there are: only its own ends do.
+func TestErrorsOfOursDoNotCrashAnApp(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	d := w.app("patient")
+	w.look()
+	if _, restarts := w.is(d); restarts != 1 || !w.cloud.runs(d.AppSandboxID) {
+		t.Fatalf("at first it was started %d times", restarts)
+	}
+	w.ends(d.AppSandboxID)
+	failing := func(start string) func(context.Context, string) error {
+		return func(_ context.Context, call string) error {
+			if strings.HasPrefix(call, start) {
+				return coderunner.Errorf(coderunner.Unavailable, "The disk is full.")
+			}
+			return nil
+		}
+	}
+	for name, begin := range map[string]func(){
+		"a secret that does not open": func() { w.exec("UPDATE deployments SET variables = 'sealed by nobody'") },
+		"a sandbox that is not made":  func() { w.trouble = failing("create") },
+		"an app that is not started":  func() { w.trouble = failing("start") },
+	} {
+		begin()
+		for range maxRevivals + 2 {
+			w.later()
+			w.look()
+		}
+		if now, restarts := w.is(d); now.Status != coderunner.Running || now.Observed != coderunner.SeenEnded || restarts != 1 {
+			t.Errorf("after %s it is %s, seen %s, started %d times: %+v", name, now.Status, now.Observed, restarts, now.Failure)
+		}
+		if wait := w.mending.waits(d.AppSandboxID); wait <= 50*time.Second || wait > time.Minute {
+			t.Errorf("after %s the next try is in %s", name, wait)
+		}
+		w.exec("UPDATE deployments SET variables = NULL")
+		w.trouble = nil
+	}
+	for starts := 2; starts <= maxRevivals; starts++ {
+		w.later()
+		w.look()
+		if now, restarts := w.is(d); now.Status != coderunner.Running || restarts != starts || !w.cloud.runs(d.AppSandboxID) {
+			t.Fatalf("after the start %d it is %s, started %d times: %+v", starts, now.Status, restarts, now.Failure)
+		}
+		w.ends(d.AppSandboxID)
+	}
+	w.later()
+	w.look()
+	if now, _ := w.is(d); now.Status != coderunner.Failed || now.Failure == nil || now.Failure.ID != coderunner.Crashed {
+		t.Errorf("after its last end it is %s: %+v", now.Status, now.Failure)
+	}
+}
 
 func TestBackoffGrowsToAMinute(t *testing.T) {
 	t.Parallel()
