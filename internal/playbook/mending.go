@@ -1,10 +1,23 @@
 package playbook
 
-import "time"
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+)
 
-// mending is what the reconciler remembers of the sandboxes that it mends.
+// mendAtOnce is how many sandboxes are mended at once: after a reboot of the machine
+// all of them have to be.
+const mendAtOnce = 8
+
+// mending is what the reconciler does beside looking, for each sandbox at most one
+// thing at a time, and what it remembers of them.
 type mending struct {
-	well   map[string]time.Time // since when one that was started again has been seen running
+	well map[string]time.Time // since when one that was started again has been seen running; only who looks has it
+
+	mu     sync.Mutex
+	busy   map[string]bool
 	failed map[string]failed
 }
 
@@ -16,20 +29,66 @@ type failed struct {
 }
 
 func newMending() *mending {
-	return &mending{well: map[string]time.Time{}, failed: map[string]failed{}}
+	return &mending{well: map[string]time.Time{}, busy: map[string]bool{}, failed: map[string]failed{}}
 }
 
-// ended keeps how a try ended, and answers how long to wait before the next, 0 for
-// no time in particular.
-func (m *mending) ended(id string, err error) time.Duration {
+// beside begins to mend a sandbox, unless that is being done or too many are. When it
+// has ended the provider is looked at again; Wait waits for it.
+func (e *Engine) beside(ctx context.Context, m *mending, id string, mend func() error) {
+	if !m.begin(id) {
+		return
+	}
+	e.busy.Add(1)
+	go func() {
+		defer e.busy.Done()
+		err := mend()
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("mending a sandbox", "sandbox", id, "err", err)
+		}
+		m.end(id, err)
+		e.Nudge()
+	}()
+}
+
+func (m *mending) begin(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.busy[id] || len(m.busy) >= mendAtOnce {
+		return false
+	}
+	m.busy[id] = true
+	return true
+}
+
+func (m *mending) end(id string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.busy, id)
 	if err == nil {
 		delete(m.failed, id)
-		return 0
+		return
 	}
-	wait := backoff(m.failed[id].tries)
-	m.failed[id] = failed{tries: m.failed[id].tries + 1, again: time.Now().Add(wait)}
-	return wait
+	tries := m.failed[id].tries
+	m.failed[id] = failed{tries: tries + 1, again: time.Now().Add(backoff(tries))}
 }
 
-// waits answers for how long a sandbox is left alone after a try that failed.
-func (m *mending) waits(id string) time.Duration { return max(0, time.Until(m.failed[id].again)) }
+// atWork are those that are being mended just now.
+func (m *mending) atWork() map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.busy)
+}
+
+// trouble is how the last tries at a sandbox failed, zero if they did not.
+func (m *mending) trouble(id string) failed {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed[id]
+}
+
+// forget forgets the failed tries at those that are there no more.
+func (m *mending) forget(gone func(id string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.failed, func(id string, _ failed) bool { return gone(id) })
+}

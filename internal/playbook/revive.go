@@ -19,7 +19,7 @@ const (
 	wellAfter = time.Minute
 )
 
-// revive brings back a sandbox that should run and does not: after a reboot of
+// revive begins to bring back a sandbox that should run and does not: after a reboot of
 // the machine, a crash of the app, a kill.
 func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, m *mending) (time.Duration, error) {
 	x, wanted, err := e.wanted(ctx, r)
@@ -32,6 +32,7 @@ func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, m *mend
 	}
 	status, err := e.provider.Process(ctx, r.ID, process)
 	if err == nil && status.Running {
+		m.forget(func(id string) bool { return id == r.ID })
 		return 0, e.seenWell(ctx, r, m)
 	}
 	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
@@ -45,13 +46,17 @@ func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, m *mend
 	if err == nil && !status.EndedAt.IsZero() {
 		last = &coderunner.LastExit{Code: status.Exit.Code, Signal: status.Exit.Signal, OOMKilled: status.Exit.OOMKilled, At: status.EndedAt}
 	}
-	if last != nil && r.Restarts >= maxRevivals && r.Purpose == coderunner.ForApp {
-		return 0, e.giveUp(ctx, x, r, status)
-	}
-	if r.Purpose == coderunner.ForDatabase {
-		return backoff(r.Restarts), e.reviveDatabase(ctx, x, r, last)
-	}
-	return backoff(r.Restarts), e.reviveApp(ctx, x, r, last)
+	e.beside(ctx, m, r.ID, func() error {
+		switch {
+		case r.Purpose == coderunner.ForDatabase:
+			return e.reviveDatabase(ctx, x, r, last)
+		case last != nil && r.Restarts >= maxRevivals:
+			return e.giveUp(ctx, x, r, status)
+		default:
+			return e.reviveApp(ctx, x, r, last)
+		}
+	})
+	return 0, nil
 }
 
 // startAgain starts a sandbox's process and counts that. What went wrong before it ran

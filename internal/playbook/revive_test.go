@@ -11,6 +11,7 @@ import (
 	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/bundle"
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/internal/testdb"
@@ -98,10 +99,20 @@ func (w *ward) look() {
 	w.engine.Wait()
 }
 
+// nudged takes back a nudge, if there is one.
+func (w *ward) nudged() {
+	select {
+	case <-w.engine.nudged:
+	default:
+	}
+}
+
 // later lets all waits pass.
 func (w *ward) later() {
 	w.t.Helper()
 	w.exec("UPDATE sandboxes SET restart_at = now() - interval '1 second' WHERE restart_at IS NOT NULL")
+	w.mending.mu.Lock()
+	defer w.mending.mu.Unlock()
 	for id, f := range w.mending.failed {
 		w.mending.failed[id] = failed{tries: f.tries}
 	}
@@ -129,10 +140,15 @@ func (w *ward) is(d coderunner.Deployment) (now coderunner.Deployment, restarts 
 		w.t.Fatal(err)
 	}
 	records, err := w.store.ProjectSandboxes(w.t.Context(), d.ProjectID)
-	if err != nil || len(records) != 1 {
-		w.t.Fatal(records, err)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return now, records[0].Restarts
+	for _, r := range records {
+		if r.ID == now.AppSandboxID {
+			restarts = r.Restarts
+		}
+	}
+	return now, restarts
 }
 
 // TestErrorsOfOursDoNotCrashAnApp however many there are: only its own ends do.
@@ -166,7 +182,7 @@ func TestErrorsOfOursDoNotCrashAnApp(t *testing.T) {
 		if now, restarts := w.is(d); now.Status != coderunner.Running || now.Observed != coderunner.SeenEnded || restarts != 1 {
 			t.Errorf("after %s it is %s, seen %s, started %d times: %+v", name, now.Status, now.Observed, restarts, now.Failure)
 		}
-		if wait := w.mending.waits(d.AppSandboxID); wait <= 50*time.Second || wait > time.Minute {
+		if wait := time.Until(w.mending.trouble(d.AppSandboxID).again); wait <= 50*time.Second || wait > time.Minute {
 			t.Errorf("after %s the next try is in %s", name, wait)
 		}
 		w.exec("UPDATE deployments SET variables = NULL")
@@ -184,6 +200,98 @@ func TestErrorsOfOursDoNotCrashAnApp(t *testing.T) {
 	w.look()
 	if now, _ := w.is(d); now.Status != coderunner.Failed || now.Failure == nil || now.Failure.ID != coderunner.Crashed {
 		t.Errorf("after its last end it is %s: %+v", now.Status, now.Failure)
+	}
+}
+
+// TestMendingHoldsUpNobody: while one project's database and a removal take their time,
+// another project's app is started, seen, and started again.
+func TestMendingHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	first, other := w.app("first"), w.app("other")
+	w.look()
+	database, err := w.store.EnsureDatabase(t.Context(), newDatabase(first.ProjectID, "postgres-15"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := databaseSandbox(database.ID)
+	record := coderunner.SandboxRecord{ID: slow, Provider: "fake", ProjectID: first.ProjectID, Purpose: coderunner.ForDatabase, DatabaseID: database.ID, Appliance: "postgres-15"}
+	if err := w.store.ExpectSandbox(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.engine.provider.Create(t.Context(), sandbox.Spec{Name: "lost", Labels: ProjectLabels(first.ProjectID)}); err != nil {
+		t.Fatal(err)
+	}
+	begun, release := make(chan string, 10), make(chan struct{})
+	w.trouble = func(ctx context.Context, call string) error {
+		if call != "create "+slow && call != "destroy lost" {
+			return nil
+		}
+		begun <- call
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	}
+	ctx := within(t, 20*time.Second)
+	for round := 2; round <= 3; round++ {
+		w.ends(other.AppSandboxID)
+		w.later()
+		w.nudged()
+		if _, err := w.engine.reconcileOnce(ctx, w.mending); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.engine.nudged: // the one that can be mended has been
+		case <-ctx.Done():
+			t.Fatal("the app waits for the others")
+		}
+		if _, restarts := w.is(other); restarts != round || !w.cloud.runs(other.AppSandboxID) {
+			t.Errorf("the other app was started %d times, want %d", restarts, round)
+		}
+	}
+	calls := map[string]int{}
+	for range 2 {
+		select {
+		case call := <-begun:
+			calls[call]++
+		case <-ctx.Done():
+			t.Fatalf("of the slow calls only %v have begun", calls)
+		}
+	}
+	w.trouble = nil
+	close(release)
+	w.engine.Wait()
+	if len(calls) != 2 || len(begun) > 0 {
+		t.Errorf("the slow calls were %v and %d more, want one of each kind", calls, len(begun))
+	}
+	if names := w.cloud.names(); !names[slow] || names["lost"] {
+		t.Errorf("in the end the cloud has %v", names)
+	}
+}
+
+// TestShutdownWaitsForTheMending, which is told to end.
+func TestShutdownWaitsForTheMending(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	d := w.app("last")
+	begun, ended := make(chan struct{}), false
+	w.trouble = func(ctx context.Context, _ string) error {
+		close(begun)
+		<-ctx.Done()
+		ended = true
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := w.engine.reconcileOnce(ctx, w.mending); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	cancel()
+	w.engine.Wait()
+	if !ended || w.cloud.runs(d.AppSandboxID) {
+		t.Error("the engine has stopped before its work")
 	}
 }
 
