@@ -200,7 +200,10 @@ func (x *execution) bootDatabase(ctx context.Context, step string, def appliance
 	if err := x.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForDatabase, DatabaseID: d.ID, Appliance: def.Name}, spec); err != nil {
 		return err
 	}
-	err = startDatabase(ctx, x.e.provider, def, spec.Name, nil)
+	err = x.e.provider.Start(ctx, spec.Name, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand})
+	if err == nil {
+		err = awaitDatabase(ctx, x.e.provider, def, spec.Name, nil)
+	}
 	if err != nil && ctx.Err() == nil {
 		x.showDatabase(ctx, step, spec.Name)
 	}
@@ -238,12 +241,9 @@ func (x *execution) databaseSpec(t sandbox.Template, def appliance.Definition, d
 	return spec
 }
 
-// startDatabase starts the server in a sandbox that exists, and waits until it
-// listens and the check, if there is one, succeeds.
-func startDatabase(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name string, check []string) error {
-	if err := provider.Start(ctx, name, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand}); err != nil {
-		return err
-	}
+// awaitDatabase waits until the server in a sandbox listens and the check, if there is
+// one, succeeds.
+func awaitDatabase(ctx context.Context, provider sandbox.Provider, def appliance.Definition, name string, check []string) error {
 	limit, cancel := context.WithTimeout(ctx, databaseReady)
 	defer cancel()
 	type end struct {

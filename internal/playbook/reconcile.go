@@ -12,9 +12,9 @@ import (
 // the provider lists: every Reconcile, when somebody nudges, and when a sandbox's
 // next try is due.
 func (e *Engine) reconcile(ctx context.Context) {
-	well := map[string]time.Time{} // since when a sandbox that was started again has been seen running
+	m := newMending()
 	for {
-		next, err := e.reconcileOnce(ctx, well)
+		next, err := e.reconcileOnce(ctx, m)
 		if err != nil && ctx.Err() == nil {
 			e.log.Warn("comparing with the provider", "err", err)
 		}
@@ -35,11 +35,13 @@ func (e *Engine) Nudge() {
 	}
 }
 
-// reconcileOnce observes every sandbox, removes those of ours that nobody wants,
-// and revives what should run. It answers how long the next look can wait. The
-// provider is asked first: a row is written before its sandbox is made, so a
-// listed sandbox without a row has no owner.
-func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (next time.Duration, err error) {
+// reconcileOnce observes every sandbox, and begins to remove those of ours that nobody
+// wants and to revive what should run. It waits for none of that, and answers how long
+// the next look can wait. The provider is asked first: a row is written before its
+// sandbox is made, so a listed sandbox without a row has no owner. What was being mended
+// as the look began is left for the next, for its row may be from before.
+func (e *Engine) reconcileOnce(ctx context.Context, m *mending) (next time.Duration, err error) {
+	busy := m.atWork()
 	next = e.cfg.Reconcile
 	infos, err := e.provider.List(ctx, nil)
 	if err != nil {
@@ -60,34 +62,37 @@ func (e *Engine) reconcileOnce(ctx context.Context, well map[string]time.Time) (
 		if !exists {
 			state = "missing"
 		}
-		if e.endedInside(ctx, r, state) {
+		if e.endedInside(ctx, r, state, m) {
 			state = coderunner.SeenEnded
 		}
 		if err := e.store.ObserveSandbox(ctx, r.ID, state); err != nil {
 			return next, err
 		}
-		wait, err := e.mend(ctx, r, well)
+		if busy[r.ID] {
+			continue
+		}
+		wait, err := e.mend(ctx, r, m)
 		if err != nil && ctx.Err() == nil {
-			e.log.Warn("mending a sandbox", "sandbox", r.ID, "err", err)
+			e.log.Warn("looking after a sandbox", "sandbox", r.ID, "err", err)
 		}
 		if wait > 0 {
 			next = min(next, wait)
 		}
 	}
 	for _, i := range infos {
-		if !claimed[i.Name] {
-			if err := e.removeUnclaimed(ctx, i); err != nil {
-				return next, err
-			}
+		if !claimed[i.Name] && !busy[i.Name] && time.Now().After(m.trouble(i.Name).again) {
+			e.beside(ctx, m, i.Name, func() error { return e.removeUnclaimed(ctx, i) })
 		}
 	}
+	m.forget(func(id string) bool { return !claimed[id] && listed[id] == "" })
 	return next, nil
 }
 
 // endedInside reports whether an app has ended whose sandbox runs. Only those are
 // looked into that have ended a while ago: with the others that is about to be noticed.
-func (e *Engine) endedInside(ctx context.Context, r coderunner.SandboxRecord, state string) bool {
-	if state != coderunner.SeenRunning || r.Purpose != coderunner.ForApp || r.RestartAt == nil || !time.Now().Before(*r.RestartAt) {
+func (e *Engine) endedInside(ctx context.Context, r coderunner.SandboxRecord, state string, m *mending) bool {
+	waits := r.RestartAt != nil && time.Now().Before(*r.RestartAt) || m.trouble(r.ID).tries > 0
+	if state != coderunner.SeenRunning || r.Purpose != coderunner.ForApp || !waits {
 		return false
 	}
 	status, err := e.provider.Process(ctx, r.ID, appProcess)
@@ -110,9 +115,12 @@ func (e *Engine) removeUnclaimed(ctx context.Context, i sandbox.Info) error {
 	return e.store.IfUnclaimed(ctx, project, i.Name, remove)
 }
 
-// mend does what one sandbox needs, and answers when it wants to be looked at
+// mend begins what one sandbox needs, and answers when it wants to be looked at
 // again, 0 for no time in particular. Projects with a run at work are the run's business.
-func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, well map[string]time.Time) (time.Duration, error) {
+func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, m *mending) (time.Duration, error) {
+	if wait := time.Until(m.trouble(r.ID).again); wait > 0 {
+		return wait, nil
+	}
 	open, err := e.store.OpenRuns(ctx, r.ProjectID)
 	if err != nil {
 		return 0, err
@@ -123,20 +131,25 @@ func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, well map[
 		}
 	}
 	if r.UnwantedAt == nil && r.Purpose != coderunner.ForBuild {
-		return e.revive(ctx, r, well)
+		return e.revive(ctx, r, m)
 	}
+	e.beside(ctx, m, r.ID, func() error { return e.removeUnwanted(ctx, r) })
+	return 0, nil
+}
+
+func (e *Engine) removeUnwanted(ctx context.Context, r coderunner.SandboxRecord) error {
 	if err := e.provider.Stop(ctx, r.ID, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
-		return 0, err
+		return err
 	}
 	if err := e.drainOutput(ctx, r.ID); err != nil {
-		return 0, err
+		return err
 	}
 	if err := e.provider.Destroy(ctx, r.ID); err != nil {
-		return 0, err
+		return err
 	}
 	if err := e.store.ForgetSandbox(ctx, r.ID); err != nil {
-		return 0, err
+		return err
 	}
 	e.tidy(r.ProjectID) // what it was made from may be needed no more
-	return 0, nil
+	return nil
 }

@@ -19,9 +19,9 @@ const (
 	wellAfter = time.Minute
 )
 
-// revive brings back a sandbox that should run and does not: after a reboot of
+// revive begins to bring back a sandbox that should run and does not: after a reboot of
 // the machine, a crash of the app, a kill.
-func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, well map[string]time.Time) (time.Duration, error) {
+func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, m *mending) (time.Duration, error) {
 	x, wanted, err := e.wanted(ctx, r)
 	if err != nil || !wanted {
 		return 0, err
@@ -32,42 +32,58 @@ func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, well ma
 	}
 	status, err := e.provider.Process(ctx, r.ID, process)
 	if err == nil && status.Running {
-		return 0, e.seenWell(ctx, r, well)
+		m.forget(func(id string) bool { return id == r.ID })
+		return 0, e.seenWell(ctx, r, m)
 	}
 	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return 0, err
 	}
-	delete(well, r.ID)
+	delete(m.well, r.ID)
 	if r.RestartAt != nil && time.Now().Before(*r.RestartAt) {
 		return time.Until(*r.RestartAt), nil
-	}
-	if r.Restarts >= maxRevivals && r.Purpose == coderunner.ForApp {
-		return 0, e.giveUp(ctx, x, r, status)
 	}
 	var last *coderunner.LastExit
 	if err == nil && !status.EndedAt.IsZero() {
 		last = &coderunner.LastExit{Code: status.Exit.Code, Signal: status.Exit.Signal, OOMKilled: status.Exit.OOMKilled, At: status.EndedAt}
 	}
-	wait := min(time.Second<<(r.Restarts+1), time.Minute)
-	if err := e.store.CountRestart(ctx, r.ID, wait, last); err != nil {
-		return 0, err
+	e.beside(ctx, m, r.ID, func() error {
+		switch {
+		case r.Purpose == coderunner.ForDatabase:
+			return e.reviveDatabase(ctx, x, r, last)
+		case last != nil && r.Restarts >= maxRevivals:
+			return e.giveUp(ctx, x, r, status)
+		default:
+			return e.reviveApp(ctx, x, r, last)
+		}
+	})
+	return 0, nil
+}
+
+// startAgain starts a sandbox's process and counts that. What went wrong before it ran
+// is ours, and counts for nothing.
+func (e *Engine) startAgain(ctx context.Context, r coderunner.SandboxRecord, process string, command sandbox.Command, last *coderunner.LastExit) error {
+	if err := e.provider.Start(ctx, r.ID, process, command); err != nil {
+		return err
 	}
-	e.log.Info("starting a sandbox again", "sandbox", r.ID, "try", r.Restarts+1)
-	if r.Purpose == coderunner.ForDatabase {
-		return wait, e.reviveDatabase(ctx, x, r)
-	}
-	return wait, e.reviveApp(ctx, x, r)
+	e.log.Info("started a sandbox again", "sandbox", r.ID, "try", r.Restarts+1)
+	return e.store.CountRestart(ctx, r.ID, backoff(r.Restarts), last)
+}
+
+// backoff is how long to wait after another try, which followed so many in vain. A
+// database has no limit of tries.
+func backoff(tries int) time.Duration {
+	return min(time.Second<<min(tries+1, 6), time.Minute)
 }
 
 // seenWell forgets the earlier ends of a process that has run for a while.
-func (e *Engine) seenWell(ctx context.Context, r coderunner.SandboxRecord, well map[string]time.Time) error {
+func (e *Engine) seenWell(ctx context.Context, r coderunner.SandboxRecord, m *mending) error {
 	if r.Restarts == 0 {
 		return nil
 	}
-	if since, seen := well[r.ID]; !seen {
-		well[r.ID] = time.Now()
+	if since, seen := m.well[r.ID]; !seen {
+		m.well[r.ID] = time.Now()
 	} else if time.Since(since) > wellAfter {
-		delete(well, r.ID)
+		delete(m.well, r.ID)
 		return e.store.ForgetRestarts(ctx, r.ID)
 	}
 	return nil
@@ -96,7 +112,7 @@ func (e *Engine) wanted(ctx context.Context, r coderunner.SandboxRecord) (x *exe
 
 // reviveApp starts the app as it ran last: from its own sandbox, or from its
 // release if that is gone, with the variables that it had.
-func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.SandboxRecord) (err error) {
+func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.SandboxRecord, last *coderunner.LastExit) (err error) {
 	if x.variables, err = e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID); err != nil {
 		return err
 	}
@@ -107,10 +123,6 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.Sandb
 	if err != nil {
 		return err
 	}
-	if err := e.provider.Start(ctx, r.ID, appProcess, appCommand(x.deployment.Plan, env)); err != nil {
-		return err
-	}
-	e.followOutput(r.ID)
 	address, err := e.provider.Address(ctx, r.ID, x.deployment.Plan.Port)
 	if err != nil {
 		return err
@@ -120,6 +132,11 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.Sandb
 	if err := e.store.RetargetRoute(ctx, host, r.ID, address.Proxy); err != nil {
 		return err
 	}
+	// Not before: of an app that runs, the route is not looked at again.
+	if err := e.startAgain(ctx, r, appProcess, appCommand(x.deployment.Plan, env), last); err != nil {
+		return err
+	}
+	e.followOutput(r.ID)
 	return e.edge.Refresh(ctx)
 }
 
@@ -163,7 +180,7 @@ func (e *Engine) boot(ctx context.Context, spec sandbox.Spec) error {
 	return err
 }
 
-func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.SandboxRecord) error {
+func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.SandboxRecord, last *coderunner.LastExit) error {
 	databases, err := e.store.ProjectDatabases(ctx, x.project.ID)
 	if err != nil {
 		return err
@@ -179,7 +196,10 @@ func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.
 		if err := e.boot(ctx, x.databaseSpec(def.Template(), def, d.Database)); err != nil {
 			return err
 		}
-		return startDatabase(ctx, e.provider, def, r.ID, def.Database.ReadyCommand)
+		if err := e.startAgain(ctx, r, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand}, last); err != nil {
+			return err
+		}
+		return awaitDatabase(ctx, e.provider, def, r.ID, def.Database.ReadyCommand)
 	}
 	return nil
 }
