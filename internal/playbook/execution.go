@@ -420,21 +420,51 @@ func (x *execution) tellReplaced(ctx context.Context) {
 	}
 }
 
-// endLines say in the log how the run ended, and which version serves after one
-// that came to nothing.
+// endLines say in the log how the run ended, and after one that came to nothing what
+// of it stays and which version serves.
 func (x *execution) endLines(ctx context.Context, state coderunner.RunState, failure *coderunner.Failure) []string {
-	lines := []string{"Cancelled. Nothing of this run is left."}
+	lines := []string{"Cancelled. What was begun was undone."}
 	switch state {
 	case coderunner.RunSucceeded:
 		return []string{"Done."}
 	case coderunner.RunFailed:
 		lines[0] = fmt.Sprintf("Failed: %s %s", failure.Title, failure.Next)
 	}
+	lines = append(lines, x.stays(ctx)...)
 	current, err := x.e.store.CurrentDeployment(ctx, x.project.UserID, x.project.ID)
 	if err == nil && current.PublicURL != "" {
 		lines = append(lines, fmt.Sprintf("Version %d is still serving.", current.Number))
 	}
 	return lines
+}
+
+// stays says what a run that came to nothing has made and what is not undone.
+func (x *execution) stays(ctx context.Context) (lines []string) {
+	for _, st := range x.steps {
+		if st.Name == "install" && st.State == coderunner.StepDone {
+			lines = append(lines, "The installed dependencies are kept for another try.")
+		}
+	}
+	var begun begunDatabases
+	if !x.has("database") || x.output("database", &begun) != nil || len(begun.Made) == 0 {
+		return lines
+	}
+	databases, err := x.e.store.ProjectDatabases(ctx, x.project.ID)
+	if err != nil {
+		return lines
+	}
+	for _, d := range databases {
+		if made, err := x.recorded(ctx, databaseSandbox(d.ID)); made && err == nil && slices.Contains(begun.Made, d.ID) {
+			lines = append(lines, fmt.Sprintf("%s stays, with its data; the next deploy uses it.", x.e.title(d.Appliance)))
+		}
+	}
+	return lines
+}
+
+// recorded reports whether a sandbox has been begun and not been removed.
+func (x *execution) recorded(ctx context.Context, name string) (bool, error) {
+	records, err := x.e.store.ProjectSandboxes(ctx, x.project.ID)
+	return slices.ContainsFunc(records, func(r coderunner.SandboxRecord) bool { return r.ID == name }), err
 }
 
 // undo reverses the begun steps, last first.

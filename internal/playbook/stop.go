@@ -75,11 +75,15 @@ func bringBack(ctx context.Context, st *step) error {
 	if err != nil || current.Status == coderunner.Stopped {
 		return err
 	}
-	_, url := st.e.cfg.PublicURL(st.project.Slug)
+	host, url := st.e.cfg.PublicURL(st.project.Slug)
 	if err := st.guarded(ctx, func(s *store.Store) error { return s.MoveRoute(ctx, *before.Route, url) }); err != nil {
 		return err
 	}
-	return st.e.edge.Refresh(ctx)
+	if err := st.e.edge.Refresh(ctx); err != nil {
+		return err
+	}
+	st.say("%s leads to the app again.", host)
+	return nil
 }
 
 // stopApp ends the app's sandboxes, their open requests first.

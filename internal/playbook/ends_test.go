@@ -1,0 +1,138 @@
+package playbook
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// calm is one engine over a cloud in which nothing breaks but what the test breaks:
+// around each call that changes the cloud, and as the URL is requested ("probe"), it
+// is asked, until it answers nil for good.
+type calm struct {
+	*platform
+	*property
+	engine *Engine
+	on     atomic.Pointer[func(ctx context.Context, call string) error]
+}
+
+func newCalm(t *testing.T, change func(ctx context.Context, c *calm, e *Engine)) *calm {
+	t.Helper()
+	c := &calm{property: prepareProperty(t, 1)}
+	c.calm = true
+	c.change = func(ctx context.Context, e *Engine) {
+		e.provider.(*fake).fault = c.asked
+		probe := e.edge.Probe
+		e.edge.Probe = func(ctx context.Context, host, path string) (string, int, error) {
+			if err := c.asked(ctx, "probe"); err != nil {
+				return "", 0, err
+			}
+			return probe(ctx, host, path)
+		}
+		if change != nil {
+			change(ctx, c, e)
+		}
+	}
+	c.start(1)
+	c.engine = c.engines[0].engine
+	c.platform = &platform{store: c.property.store, bundles: c.property.bundles, hub: c.engine.hub, engine: c.engine}
+	return c
+}
+
+func (c *calm) asked(ctx context.Context, call string) error {
+	if on := c.on.Load(); on != nil {
+		if err := (*on)(ctx, call); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// breaks asks on from now.
+func (c *calm) breaks(on func(ctx context.Context, call string) error) { c.on.Store(&on) }
+
+// begin deploys a sample.
+func (c *calm) begin(t *testing.T, s sample, databases ...string) coderunner.Run {
+	t.Helper()
+	_, run, err := c.engine.Deploy(t.Context(), s.user.ID, DeployRequest{ProjectID: s.project.ID, BundleID: s.bundle.ID, Plan: s.plan, Databases: databases})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// serves deploys a sample, which must succeed.
+func (c *calm) serves(t *testing.T, s sample, databases ...string) {
+	t.Helper()
+	run := c.begin(t, s, databases...)
+	if run = c.ended(t, run.ID); run.State != coderunner.RunSucceeded {
+		t.Fatalf("the deploy ended %s, %s\n%s", run.State, told(run.Failure), c.logText(t, run.ID))
+	}
+}
+
+// cancelledAt deploys a sample, cancels that once the cloud is asked for a call, and
+// answers the log, each line behind its step.
+func (c *calm) cancelledAt(t *testing.T, s sample, call string, databases ...string) (lines []string) {
+	t.Helper()
+	reached := make(chan struct{}, 1)
+	c.breaks(func(ctx context.Context, asked string) error {
+		if strings.HasPrefix(asked, call) {
+			select {
+			case reached <- struct{}{}:
+			default:
+			}
+			<-ctx.Done()
+		}
+		return nil
+	})
+	run := c.begin(t, s, databases...)
+	select {
+	case <-reached:
+	case <-time.After(time.Minute):
+		t.Fatalf("%q is not asked for\n%s", call, c.logText(t, run.ID))
+	}
+	if _, err := c.engine.Cancel(t.Context(), s.user.ID, run.ID); err != nil {
+		t.Fatal(err)
+	}
+	if run = c.ended(t, run.ID); run.State != coderunner.RunCancelled {
+		t.Fatalf("the deploy ended %s, %s", run.State, told(run.Failure))
+	}
+	c.on.Store(nil)
+	log, err := c.platform.store.LogAfter(t.Context(), run.ID, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range log {
+		lines = append(lines, l.Step+": "+l.Text)
+	}
+	return lines
+}
+
+// A cancelled run says what it undid and what of it stays, and nothing else.
+func TestCancelSaysWhatStays(t *testing.T) {
+	t.Parallel()
+	c := newCalm(t, nil)
+	const undoing, undone = ": Cancelled. Undoing what was begun.", ": Cancelled. What was begun was undone."
+	const dependencies, database = ": The installed dependencies are kept for another try.", ": PostgreSQL 15 stays, with its data; the next deploy uses it."
+	ends := func(what string, lines []string, want ...string) {
+		t.Helper()
+		i := slices.Index(lines, undoing)
+		if i < 0 || !slices.Equal(lines[i+1:], want) {
+			t.Errorf("%s, the log ends\n%s\nwant\n%s", what, strings.Join(lines[max(i, 0):], "\n"), strings.Join(want, "\n"))
+		}
+	}
+	s := c.samples[0]
+	ends("cancelled while it installs", c.cancelledAt(t, s, "exec in install-"), "install: Removed the sandbox of the install.", undone)
+	ends("cancelled while it builds", c.cancelledAt(t, s, "exec in build-"), "build: Removed the sandbox of the build.", undone, dependencies)
+	s = c.samples[1]
+	ends("cancelled with a new database", c.cancelledAt(t, s, "probe", "postgres-15"),
+		"route: p1.apps.test is offline again.", "sandbox: Removed the sandbox again.", undone, dependencies, database)
+	c.serves(t, s)
+	ends("cancelled over a version that serves", c.cancelledAt(t, s, "probe"),
+		"route: p1.apps.test is again what it was before.", "sandbox: Removed the sandbox again.", undone, dependencies, ": Version 2 is still serving.")
+}
