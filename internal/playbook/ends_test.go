@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store"
 )
 
 // calm is one engine over a cloud in which nothing breaks but what the test breaks:
@@ -135,4 +136,53 @@ func TestCancelSaysWhatStays(t *testing.T) {
 	c.serves(t, s)
 	ends("cancelled over a version that serves", c.cancelledAt(t, s, "probe"),
 		"route: p1.apps.test is again what it was before.", "sandbox: Removed the sandbox again.", undone, dependencies, ": Version 2 is still serving.")
+}
+
+// A run that another version of the program began ends failed, and leaves its
+// deployment as it is where what the run is for is not known.
+func TestUnknownRunsEnd(t *testing.T) {
+	t.Parallel()
+	c := newCalm(t, func(_ context.Context, _ *calm, e *Engine) {
+		e.cfg.Sweep = time.Hour // nobody looks at a run before it is rung for
+	})
+	s := c.samples[0]
+	for _, tt := range []struct {
+		book, step, failure, title string
+		status                     coderunner.DeploymentStatus
+	}{
+		{"teleport", "sandbox", "run.unknown_playbook", `This version of CodeRunner does not know the playbook "teleport".`, coderunner.Building},
+		{"teleport", "", "run.unknown_playbook", `This version of CodeRunner does not know the playbook "teleport".`, coderunner.Building},
+		{DeployPlaybook, "beam", "run.unknown_step", `This version of CodeRunner does not know the step "beam".`, coderunner.Failed},
+	} {
+		d, err := c.platform.store.CreateDeployment(t.Context(), store.NewDeployment{ProjectID: s.project.ID, Plan: s.plan})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.platform.store.SetDeploymentStatus(t.Context(), d.ID, coderunner.Building); err != nil {
+			t.Fatal(err)
+		}
+		var list steps
+		if tt.step != "" {
+			list.add(tt.step, "Something")
+		}
+		var run coderunner.Run
+		err = c.platform.store.InTx(t.Context(), func(st *store.Store) (err error) {
+			run, err = c.engine.begin(t.Context(), st, s.project, "test", store.NewRun{ProjectID: s.project.ID, DeploymentID: d.ID, Playbook: tt.book, Steps: list})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run = c.ended(t, run.ID)
+		if run.State != coderunner.RunFailed || run.Failure == nil || run.Failure.ID != tt.failure || run.Failure.Title != tt.title {
+			t.Errorf("%s with the step %q ended %s, %s", tt.book, tt.step, run.State, told(run.Failure))
+		}
+		if text := c.logText(t, run.ID); !strings.Contains(text, "Failed: "+tt.title) {
+			t.Errorf("its log is\n%s", text)
+		}
+		if d, err = c.platform.store.DeploymentByID(t.Context(), d.ID); err != nil || d.Status != tt.status {
+			t.Errorf("its deployment is %s (%v), want %s", d.Status, err, tt.status)
+		}
+	}
+	c.serves(t, s)
 }

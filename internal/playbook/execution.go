@@ -170,7 +170,7 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if run.Epoch == 1 {
 		x.tellReplaced(owned)
 	}
-	failure := x.unknownStep()
+	failure := x.unknown()
 	if failure == nil {
 		failure, err = x.decrypt(owned)
 	}
@@ -300,15 +300,26 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	return nil, nil
 }
 
-// unknownStep ends a run that this program is too old or too new for.
-func (x *execution) unknownStep() *coderunner.Failure {
+// unknown ends a run that this program is too old or too new for.
+func (x *execution) unknown() *coderunner.Failure {
+	f := coderunner.Failure{Blame: coderunner.Ours, Detail: "The run was created by another version.", Next: "Start the run again."}
+	if !x.known() {
+		f.ID, f.Title = "run.unknown_playbook", fmt.Sprintf("This version of CodeRunner does not know the playbook %q.", x.run.Playbook)
+		return &f
+	}
 	for _, st := range x.steps {
 		if st.action.do == nil {
-			return &coderunner.Failure{ID: "run.unknown_step", Blame: coderunner.Ours, Title: fmt.Sprintf("This version of CodeRunner does not know the step %q.", st.Name),
-				Detail: "The run was created by another version.", Next: "Start the run again."}
+			f.ID, f.Title = "run.unknown_step", fmt.Sprintf("This version of CodeRunner does not know the step %q.", st.Name)
+			return &f
 		}
 	}
 	return nil
+}
+
+// known reports whether this program has the run's playbook.
+func (x *execution) known() bool {
+	_, known := x.e.playbooks[x.run.Playbook]
+	return known
 }
 
 // keepLease renews until owned ends. It stops the work when a cancel was asked
@@ -391,9 +402,11 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 			return err
 		}
 		var err error
-		if state == coderunner.RunSucceeded {
+		switch {
+		case !x.known(): // what its end means is not known either
+		case state == coderunner.RunSucceeded:
 			err = book.succeed(last, x, s)
-		} else {
+		default:
 			err = book.fail(last, x, s, state, failure)
 		}
 		if err != nil {

@@ -106,8 +106,11 @@ func (st *step) serves(before previousRoute) error {
 }
 
 // released reports whether the run's version serves already: from then on it
-// succeeds, whatever comes.
+// succeeds, whatever comes. Of an unknown playbook that cannot be said.
 func (x *execution) released(ctx context.Context) (bool, error) {
+	if !x.known() {
+		return false, nil
+	}
 	before, err := x.previousRoute(ctx)
 	return before.Released, err
 }
