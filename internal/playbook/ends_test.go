@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/store"
 )
 
@@ -185,4 +186,71 @@ func TestUnknownRunsEnd(t *testing.T) {
 		}
 	}
 	c.serves(t, s)
+}
+
+// A project whose secrets do not open is stopped and destroyed all the same. What its
+// app printed is dropped, and that is said once: nobody knows what to hide in it.
+func TestUnreadableSecretsDoNotHoldAProject(t *testing.T) {
+	t.Parallel()
+	c := newCalm(t, func(ctx context.Context, c *calm, e *Engine) {
+		c.cloud.prints = "a line with a secret\n"
+		// Nobody follows the apps: what they printed is read when it is drained.
+		collector := runlog.NewCollector(runlog.CollectorConfig{Owner: "calm", Poll: time.Hour, Secrets: e.Secrets}, e.store, e.provider, e.log)
+		e.cfg.Output.Drain = collector.Drain
+		go collector.Run(ctx)
+	})
+	st := c.platform.store
+	for i, breaks := range []func(s sample) error{
+		func(s sample) error {
+			return st.SetVariable(t.Context(), s.project.ID, store.SealedVariable{Key: "TOKEN", Sealed: []byte("not of our key"), Secret: true})
+		},
+		func(s sample) error {
+			databases, err := st.ProjectDatabases(t.Context(), s.project.ID)
+			if err != nil {
+				return err
+			}
+			return st.SetDatabaseConnection(t.Context(), databases[0].ID, databases[0].SandboxID, []byte("not of our key"))
+		},
+	} {
+		s := c.samples[i]
+		c.serves(t, s, "postgres-15")
+		if err := breaks(s); err != nil {
+			t.Fatal(err)
+		}
+		var once atomic.Bool // so that it is drained twice
+		c.breaks(func(_ context.Context, call string) error {
+			if strings.HasPrefix(call, "destroy app-") && once.CompareAndSwap(false, true) {
+				return coderunner.Errorf(coderunner.Unavailable, "The cloud does not answer.")
+			}
+			return nil
+		})
+		stop, err := c.engine.StopApp(t.Context(), s.user.ID, s.project.ID, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stop = c.ended(t, stop.ID); stop.State != coderunner.RunSucceeded || !once.Load() {
+			t.Errorf("the stop ended %s, %s\n%s", stop.State, told(stop.Failure), c.logText(t, stop.ID))
+		}
+		lines, err := st.RuntimeLogAfter(t.Context(), s.project.ID, coderunner.RuntimeFilter{}, 0, 100)
+		if err != nil || len(lines) != 1 || lines[0].Stream != coderunner.System || !strings.Contains(lines[0].Text, "is not kept: a secret of the project cannot be decrypted") {
+			t.Errorf("of what the app printed is kept %+v (%v)", lines, err)
+		}
+	}
+	s := c.samples[2]
+	c.serves(t, s, "postgres-15")
+	if err := st.SetVariable(t.Context(), s.project.ID, store.SealedVariable{Key: "TOKEN", Sealed: []byte("not of our key"), Secret: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.samples {
+		destroy, err := c.engine.Destroy(t.Context(), s.user.ID, s.project.ID, s.project.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if destroy = c.ended(t, destroy.ID); destroy.State != coderunner.RunSucceeded {
+			t.Errorf("the destroy ended %s, %s\n%s", destroy.State, told(destroy.Failure), c.logText(t, destroy.ID))
+		}
+	}
+	if left := c.cloud.names(); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
 }
