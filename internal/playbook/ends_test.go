@@ -254,3 +254,49 @@ func TestUnreadableSecretsDoNotHoldAProject(t *testing.T) {
 		t.Errorf("left are %v", left)
 	}
 }
+
+// A destroy that fails leaves what is true: an app whose sandbox has gone is stopped,
+// and can be started or destroyed.
+func TestDestroyThatFailsLeavesAStoppedApp(t *testing.T) {
+	t.Parallel()
+	c := newCalm(t, func(_ context.Context, _ *calm, e *Engine) { e.cfg.RetryFor = time.Millisecond })
+	s := c.samples[0]
+	c.serves(t, s, "postgres-15")
+	destroy := func() coderunner.Run {
+		t.Helper()
+		run, err := c.engine.Destroy(t.Context(), s.user.ID, s.project.ID, s.project.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.ended(t, run.ID)
+	}
+	for _, call := range []string{"destroy app-", "remove volume "} { // before and after the app has gone
+		c.breaks(func(_ context.Context, asked string) error {
+			if strings.HasPrefix(asked, call) {
+				return coderunner.Errorf(coderunner.Conflict, "The cloud does not want to.")
+			}
+			return nil
+		})
+		if run := destroy(); run.State != coderunner.RunFailed || strings.Contains(c.logText(t, run.ID), "still serving") {
+			t.Fatalf("with its %q broken the destroy ended %s\n%s", call, run.State, c.logText(t, run.ID))
+		}
+		d, err := c.platform.store.CurrentDeployment(t.Context(), s.user.ID, s.project.ID)
+		if err != nil || d.Status != coderunner.Stopped || d.AppSandboxID != "" || d.PublicURL != "" {
+			t.Fatalf("with its %q broken the destroy left deployment %d %s, in %q at %q (%v)", call, d.Number, d.Status, d.AppSandboxID, d.PublicURL, err)
+		}
+		c.on.Store(nil)
+		if call == "remove volume " {
+			break // what it was built from has gone as well
+		}
+		start, err := c.engine.StartApp(t.Context(), s.user.ID, s.project.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if start = c.ended(t, start.ID); start.State != coderunner.RunSucceeded {
+			t.Fatalf("the start ended %s, %s\n%s", start.State, told(start.Failure), c.logText(t, start.ID))
+		}
+	}
+	if run := destroy(); run.State != coderunner.RunSucceeded {
+		t.Errorf("in the end the destroy ended %s, %s\n%s", run.State, told(run.Failure), c.logText(t, run.ID))
+	}
+}
