@@ -309,9 +309,17 @@ func (st *step) slot(ctx context.Context, result built) (release func(), err err
 
 // removeBuilders takes away what install and build made beside their snapshots.
 func removeBuilders(ctx context.Context, st *step) error {
-	for _, kind := range []string{"install-", "change-", "build-"} {
-		if err := st.remove(ctx, kind+st.run.ID); err != nil {
+	for _, kind := range []string{"install", "change", "build"} {
+		name := kind + "-" + st.run.ID
+		made, err := st.recorded(ctx, name)
+		if err != nil {
 			return err
+		}
+		if err := st.remove(ctx, name); err != nil {
+			return err
+		}
+		if made {
+			st.say("Removed the sandbox of the %s.", kind)
 		}
 	}
 	return nil

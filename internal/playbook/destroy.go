@@ -39,10 +39,25 @@ func destroyPlaybook() playbook {
 			"verify":    {do: verifyNothingLeft},
 		},
 		succeed: func(ctx context.Context, x *execution, s *store.Store) error { return s.EndProject(ctx, x.project.ID) },
-		fail: func(context.Context, *execution, *store.Store, coderunner.RunState, *coderunner.Failure) error {
-			return nil // what is left is shown by the run; Destroy can be pressed again
-		},
+		fail:    destroyFails,
 	}
+}
+
+// destroyFails writes down that the app is off once its URL is: what is left of its
+// sandbox goes as well, and it can be started again, or destroyed.
+func destroyFails(ctx context.Context, x *execution, s *store.Store, _ coderunner.RunState, _ *coderunner.Failure) error {
+	d, err := s.CurrentDeployment(ctx, x.project.UserID, x.project.ID)
+	if coderunner.KindOf(err) == coderunner.NotFound {
+		return nil
+	}
+	if err != nil || d.Status != coderunner.Running {
+		return err
+	}
+	routes, err := s.ProjectRoutes(ctx, x.project.ID)
+	if err != nil || len(routes) > 0 {
+		return err
+	}
+	return writeStopped(ctx, s, d)
 }
 
 func unroute(ctx context.Context, st *step) error {

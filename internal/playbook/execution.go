@@ -170,7 +170,7 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if run.Epoch == 1 {
 		x.tellReplaced(owned)
 	}
-	failure := x.unknownStep()
+	failure := x.unknown()
 	if failure == nil {
 		failure, err = x.decrypt(owned)
 	}
@@ -300,15 +300,26 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	return nil, nil
 }
 
-// unknownStep ends a run that this program is too old or too new for.
-func (x *execution) unknownStep() *coderunner.Failure {
+// unknown ends a run that this program is too old or too new for.
+func (x *execution) unknown() *coderunner.Failure {
+	f := coderunner.Failure{Blame: coderunner.Ours, Detail: "The run was created by another version.", Next: "Start the run again."}
+	if !x.known() {
+		f.ID, f.Title = "run.unknown_playbook", fmt.Sprintf("This version of CodeRunner does not know the playbook %q.", x.run.Playbook)
+		return &f
+	}
 	for _, st := range x.steps {
 		if st.action.do == nil {
-			return &coderunner.Failure{ID: "run.unknown_step", Blame: coderunner.Ours, Title: fmt.Sprintf("This version of CodeRunner does not know the step %q.", st.Name),
-				Detail: "The run was created by another version.", Next: "Start the run again."}
+			f.ID, f.Title = "run.unknown_step", fmt.Sprintf("This version of CodeRunner does not know the step %q.", st.Name)
+			return &f
 		}
 	}
 	return nil
+}
+
+// known reports whether this program has the run's playbook.
+func (x *execution) known() bool {
+	_, known := x.e.playbooks[x.run.Playbook]
+	return known
 }
 
 // keepLease renews until owned ends. It stops the work when a cancel was asked
@@ -391,9 +402,11 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 			return err
 		}
 		var err error
-		if state == coderunner.RunSucceeded {
+		switch {
+		case !x.known(): // what its end means is not known either
+		case state == coderunner.RunSucceeded:
 			err = book.succeed(last, x, s)
-		} else {
+		default:
 			err = book.fail(last, x, s, state, failure)
 		}
 		if err != nil {
@@ -420,21 +433,51 @@ func (x *execution) tellReplaced(ctx context.Context) {
 	}
 }
 
-// endLines say in the log how the run ended, and which version serves after one
-// that came to nothing.
+// endLines say in the log how the run ended, and after one that came to nothing what
+// of it stays and which version serves.
 func (x *execution) endLines(ctx context.Context, state coderunner.RunState, failure *coderunner.Failure) []string {
-	lines := []string{"Cancelled. Nothing of this run is left."}
+	lines := []string{"Cancelled. What was begun was undone."}
 	switch state {
 	case coderunner.RunSucceeded:
 		return []string{"Done."}
 	case coderunner.RunFailed:
 		lines[0] = fmt.Sprintf("Failed: %s %s", failure.Title, failure.Next)
 	}
+	lines = append(lines, x.stays(ctx)...)
 	current, err := x.e.store.CurrentDeployment(ctx, x.project.UserID, x.project.ID)
 	if err == nil && current.PublicURL != "" {
 		lines = append(lines, fmt.Sprintf("Version %d is still serving.", current.Number))
 	}
 	return lines
+}
+
+// stays says what a run that came to nothing has made and what is not undone.
+func (x *execution) stays(ctx context.Context) (lines []string) {
+	for _, st := range x.steps {
+		if st.Name == "install" && st.State == coderunner.StepDone {
+			lines = append(lines, "The installed dependencies are kept for another try.")
+		}
+	}
+	var begun begunDatabases
+	if !x.has("database") || x.output("database", &begun) != nil || len(begun.Made) == 0 {
+		return lines
+	}
+	databases, err := x.e.store.ProjectDatabases(ctx, x.project.ID)
+	if err != nil {
+		return lines
+	}
+	for _, d := range databases {
+		if made, err := x.recorded(ctx, databaseSandbox(d.ID)); made && err == nil && slices.Contains(begun.Made, d.ID) {
+			lines = append(lines, fmt.Sprintf("%s stays, with its data; the next deploy uses it.", x.e.title(d.Appliance)))
+		}
+	}
+	return lines
+}
+
+// recorded reports whether a sandbox has been begun and not been removed.
+func (x *execution) recorded(ctx context.Context, name string) (bool, error) {
+	records, err := x.e.store.ProjectSandboxes(ctx, x.project.ID)
+	return slices.ContainsFunc(records, func(r coderunner.SandboxRecord) bool { return r.ID == name }), err
 }
 
 // undo reverses the begun steps, last first.

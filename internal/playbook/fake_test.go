@@ -13,6 +13,7 @@ import (
 // cloud is what a fake provider has: sandboxes without machines. Several engines share one.
 type cloud struct {
 	address string // where every app answers
+	prints  string // by every process as it starts
 
 	mu        sync.Mutex
 	sandboxes map[string]*fakeSandbox
@@ -251,7 +252,16 @@ func (f *fake) Stop(ctx context.Context, name, process string, _ time.Duration) 
 	})
 }
 
-func (f *fake) Output(ctx context.Context, name, process string, _ int64, follow bool, _ func(sandbox.OutputChunk) error) error {
+func (f *fake) Output(ctx context.Context, name, process string, from int64, follow bool, deliver func(sandbox.OutputChunk) error) error {
+	if end := int64(len(f.prints)); from < end {
+		p, err := f.process(name, process)
+		if err != nil {
+			return err
+		}
+		if err := deliver(sandbox.OutputChunk{Stream: "stdout", At: p.status.StartedAt, Data: []byte(f.prints)[from:], From: from, Next: end}); err != nil {
+			return err
+		}
+	}
 	if !follow {
 		return nil
 	}

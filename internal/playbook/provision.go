@@ -65,9 +65,10 @@ func newDatabase(projectID, applianceName string) coderunner.Database {
 	return coderunner.Database{ProjectID: projectID, Appliance: applianceName, Name: "app", Volume: kind + "-" + projectID}
 }
 
-// startedDatabases are those that were stopped when their step began, for undoing.
-type startedDatabases struct {
-	IDs []string `json:"ids,omitempty"`
+// begunDatabases are those that did not run when their step began.
+type begunDatabases struct {
+	Started []string `json:"ids,omitempty"`  // they were stopped; for undoing
+	Made    []string `json:"made,omitempty"` // they had never been ready; they stay
 }
 
 // provisionDatabases makes each database of the project exist, run, and have its role.
@@ -76,8 +77,8 @@ func provisionDatabases(ctx context.Context, st *step) error {
 		return err
 	}
 	st.letInstallBegin(ctx)
-	var started startedDatabases
-	if err := st.output(st.Name, &started); err != nil {
+	var begun begunDatabases
+	if err := st.output(st.Name, &begun); err != nil {
 		return err
 	}
 	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
@@ -86,14 +87,19 @@ func provisionDatabases(ctx context.Context, st *step) error {
 	}
 	for _, d := range databases {
 		if d.StoppedAt != nil {
-			started.IDs = append(started.IDs, d.ID)
+			begun.Started = append(begun.Started, d.ID)
 			err := st.guarded(ctx, func(s *store.Store) error {
 				if err := s.SetDatabaseStopped(ctx, d.ID, false); err != nil {
 					return err
 				}
-				return st.save(ctx, s, started)
+				return st.save(ctx, s, begun)
 			})
 			if err != nil {
+				return err
+			}
+		} else if d.SandboxID == "" && !slices.Contains(begun.Made, d.ID) {
+			begun.Made = append(begun.Made, d.ID)
+			if err := st.leave(ctx, begun); err != nil {
 				return err
 			}
 		}
@@ -125,8 +131,8 @@ func (st *step) letInstallBegin(ctx context.Context) {
 
 // stopStartedDatabases takes back what the step started. One that the step made stays: it is the project's.
 func stopStartedDatabases(ctx context.Context, st *step) error {
-	var started startedDatabases
-	if err := st.output(st.Name, &started); err != nil || len(started.IDs) == 0 {
+	var begun begunDatabases
+	if err := st.output(st.Name, &begun); err != nil || len(begun.Started) == 0 {
 		return err
 	}
 	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
@@ -134,7 +140,7 @@ func stopStartedDatabases(ctx context.Context, st *step) error {
 		return err
 	}
 	for _, d := range databases {
-		if !slices.Contains(started.IDs, d.ID) {
+		if !slices.Contains(begun.Started, d.ID) {
 			continue
 		}
 		if err := st.stopDatabase(ctx, d.Database); err != nil {
@@ -406,7 +412,17 @@ func (x *execution) appSpec(name string, root sandbox.Spec) sandbox.Spec {
 
 // removeAppSandbox takes back what the run made. The database stays: it is the project's.
 func removeAppSandbox(ctx context.Context, st *step) error {
-	return st.removeApp(ctx, st.appSandbox(), undoGrace)
+	made, err := st.recorded(ctx, st.appSandbox())
+	if err != nil {
+		return err
+	}
+	if err := st.removeApp(ctx, st.appSandbox(), undoGrace); err != nil {
+		return err
+	}
+	if made {
+		st.say("Removed the sandbox again.")
+	}
+	return nil
 }
 
 // remove destroys a sandbox and then forgets it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -105,8 +106,11 @@ func (st *step) serves(before previousRoute) error {
 }
 
 // released reports whether the run's version serves already: from then on it
-// succeeds, whatever comes.
+// succeeds, whatever comes. Of an unknown playbook that cannot be said.
 func (x *execution) released(ctx context.Context) (bool, error) {
+	if !x.known() {
+		return false, nil
+	}
 	before, err := x.previousRoute(ctx)
 	return before.Released, err
 }
@@ -161,7 +165,12 @@ func restoreRoute(ctx context.Context, st *step) error {
 	if err != nil || !before.Known || before.Released {
 		return err
 	}
-	_, url := st.e.cfg.PublicURL(st.project.Slug)
+	routes, err := st.e.store.ProjectRoutes(ctx, st.project.ID)
+	if err != nil {
+		return err
+	}
+	moved := slices.ContainsFunc(routes, func(r coderunner.Route) bool { return r.SandboxID == st.appSandbox() })
+	host, url := st.e.cfg.PublicURL(st.project.Slug)
 	err = st.guarded(ctx, func(s *store.Store) error {
 		if before.Route == nil {
 			return s.DeleteProjectRoutes(ctx, st.project.ID)
@@ -171,7 +180,15 @@ func restoreRoute(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	return st.e.edge.Refresh(ctx)
+	if err := st.e.edge.Refresh(ctx); err != nil || !moved {
+		return err
+	}
+	if before.Route == nil {
+		st.say("%s is offline again.", host)
+	} else {
+		st.say("%s is again what it was before.", host)
+	}
+	return nil
 }
 
 // drainPrevious removes the project's other app sandboxes once their requests have

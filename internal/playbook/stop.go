@@ -75,25 +75,20 @@ func bringBack(ctx context.Context, st *step) error {
 	if err != nil || current.Status == coderunner.Stopped {
 		return err
 	}
-	_, url := st.e.cfg.PublicURL(st.project.Slug)
+	host, url := st.e.cfg.PublicURL(st.project.Slug)
 	if err := st.guarded(ctx, func(s *store.Store) error { return s.MoveRoute(ctx, *before.Route, url) }); err != nil {
 		return err
 	}
-	return st.e.edge.Refresh(ctx)
+	if err := st.e.edge.Refresh(ctx); err != nil {
+		return err
+	}
+	st.say("%s leads to the app again.", host)
+	return nil
 }
 
 // stopApp ends the app's sandboxes, their open requests first.
 func stopApp(ctx context.Context, st *step) error {
-	err := st.guarded(ctx, func(s *store.Store) error {
-		if err := s.AbandonApps(ctx, st.project.ID); err != nil {
-			return err
-		}
-		if err := s.SetDeploymentSandbox(ctx, st.deployment.ID, ""); err != nil {
-			return err
-		}
-		return s.SetDeploymentStatus(ctx, st.deployment.ID, coderunner.Stopped)
-	})
-	if err != nil {
+	if err := st.guarded(ctx, func(s *store.Store) error { return writeStopped(ctx, s, st.deployment) }); err != nil {
 		return err
 	}
 	records, err := st.e.store.ProjectSandboxes(ctx, st.project.ID)
@@ -110,6 +105,17 @@ func stopApp(ctx context.Context, st *step) error {
 	}
 	st.say("The app is stopped. Its code, variables and databases are kept.")
 	return nil
+}
+
+// writeStopped says that a deployment is off: none of the project's app sandboxes is wanted.
+func writeStopped(ctx context.Context, s *store.Store, d coderunner.Deployment) error {
+	if err := s.AbandonApps(ctx, d.ProjectID); err != nil {
+		return err
+	}
+	if err := s.SetDeploymentSandbox(ctx, d.ID, ""); err != nil {
+		return err
+	}
+	return s.SetDeploymentStatus(ctx, d.ID, coderunner.Stopped)
 }
 
 // stopDatabases ends the project's database servers. Their data stays on its volumes.

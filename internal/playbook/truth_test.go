@@ -151,16 +151,16 @@ func (l *lane) logWhole(ctx context.Context, run coderunner.Run) error {
 		case coderunner.RunFailed:
 			end = strings.HasPrefix(line.Text, "Failed: ")
 		default:
-			end = line.Text == "Cancelled. Nothing of this run is left."
+			end = line.Text == "Cancelled. What was begun was undone."
 		}
 		if line.Step == "" && end {
 			ends, last = ends+1, i
 		}
 	}
-	rest := lines[min(last+1, len(lines)):]
-	if len(rest) == 1 && strings.HasSuffix(rest[0].Text, "is still serving.") {
-		rest = nil
-	}
+	rest := slices.DeleteFunc(slices.Clone(lines[min(last+1, len(lines)):]), func(line coderunner.LogLine) bool {
+		stays := line.Text == "The installed dependencies are kept for another try." || strings.HasSuffix(line.Text, " stays, with its data; the next deploy uses it.")
+		return line.Step == "" && (stays || strings.HasSuffix(line.Text, "is still serving."))
+	})
 	if ends != 1 || len(rest) > 0 {
 		return fmt.Errorf("the log tells the run's end %d times, and ends with %+v", ends, lines[max(0, len(lines)-2):])
 	}

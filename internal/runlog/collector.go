@@ -25,7 +25,7 @@ type CollectorConfig struct {
 	Retention Retention
 
 	// Secrets are the values that must not be in the log of a deployment. While they
-	// cannot be read, nothing is collected.
+	// cannot be read, nothing is collected; with secret.ErrCannotOpen, Drain drops it.
 	Secrets func(ctx context.Context, projectID, deploymentID string) ([]string, error)
 	// Ended is called when an app's process has ended and what it printed is stored. It
 	// must not wait for anything. Optional.
@@ -150,7 +150,8 @@ func (c *Collector) Nudge(sandboxID string) { c.tap(sandboxID).poke(true) }
 
 // Drain returns when all that a sandbox's app has printed is stored. Call it between
 // the app's Stop and the sandbox's Destroy. A sandbox without output is success, and
-// so is output that cannot be read; Unavailable means that it is worth trying again.
+// so is output that cannot be read or whose secrets cannot be decrypted, which is
+// dropped with a line that says so; Unavailable means that it is worth trying again.
 func (c *Collector) Drain(ctx context.Context, sandboxID string) error {
 	return c.tap(sandboxID).drain(ctx)
 }

@@ -45,6 +45,7 @@ type progress struct {
 	Dropped dropped   `json:"dropped"`          // and not told yet
 	Started time.Time `json:"started,omitzero"` // the start of the process that was told last
 	Ended   time.Time `json:"ended,omitzero"`   // the start of the process whose end was told last
+	Lost    time.Time `json:"lost,omitzero"`    // the start of the process whose output was last told to be dropped
 }
 
 // position is where the present line of one stream begins.

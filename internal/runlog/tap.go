@@ -12,6 +12,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/store"
 )
 
@@ -23,6 +24,7 @@ const (
 
 var (
 	errNotOurs  = errors.New("another node collects this sandbox's output")
+	errDropped  = errors.New("what the app printed was dropped")
 	errStopping = coderunner.Errorf(coderunner.Unavailable, "The server is stopping; what the app printed is collected when it is back.")
 )
 
@@ -130,6 +132,11 @@ func (t *tap) run(ctx context.Context) {
 		case errors.Is(err, errNotOurs) || errors.Is(err, store.ErrLeaseLost): // who drains takes it away
 		case kind == coderunner.NotFound:
 			t.drained(t.pendingDrains(), nil)
+		case errors.Is(err, errDropped):
+			t.drained(t.pendingDrains(), nil)
+			again = time.After(retryTime)
+		case errors.Is(err, secret.ErrCannotOpen): // it is dropped once somebody drains
+			again = time.After(retryTime)
 		case kind == coderunner.Unavailable:
 			t.drained(t.pendingDrains(), err)
 			again = time.After(retryTime)
@@ -156,7 +163,8 @@ func (t *tap) run(ctx context.Context) {
 // follow claims the sandbox's output and reads it, for as many processes as there
 // are, until something fails.
 func (t *tap) follow(ctx context.Context) error {
-	if _, err := t.provider.Process(ctx, t.id, AppProcess); err != nil {
+	status, err := t.provider.Process(ctx, t.id, AppProcess)
+	if err != nil {
 		return err
 	}
 	if err := t.claim(ctx); err != nil {
@@ -164,7 +172,7 @@ func (t *tap) follow(ctx context.Context) error {
 	}
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
-	if err := t.open(ctx, lost); err != nil {
+	if err := t.open(ctx, status, lost); err != nil {
 		return err
 	}
 	defer t.close(ctx)
@@ -221,13 +229,15 @@ func (t *tap) claim(ctx context.Context) error {
 
 // open makes what turns output into lines and stores them. lost is called when they
 // cannot be stored any more.
-func (t *tap) open(ctx context.Context, lost context.CancelCauseFunc) error {
+func (t *tap) open(ctx context.Context, status sandbox.ProcessStatus, lost context.CancelCauseFunc) error {
 	var from progress
 	if err := json.Unmarshal(t.cursor.State, &from); err != nil {
 		return fmt.Errorf("how far the output was read: %w", err)
 	}
 	t.redact = NewRedactor()
-	if err := t.hide(ctx); err != nil {
+	if err := t.hide(ctx); errors.Is(err, secret.ErrCannotOpen) && t.wanted() {
+		return t.drop(ctx, from, status)
+	} else if err != nil {
 		return err
 	}
 	t.reading.Lock()
@@ -245,6 +255,22 @@ func (t *tap) hide(ctx context.Context) error {
 	secrets, err := t.cfg.Secrets(ctx, t.cursor.ProjectID, t.cursor.DeploymentID)
 	t.redact.Add(secrets...)
 	return err
+}
+
+// drop says, once for each process, that what it printed is not stored: nobody knows
+// what is to be hidden in it, and the sandbox cannot wait for that to change. It
+// answers errDropped.
+func (t *tap) drop(ctx context.Context, from progress, status sandbox.ProcessStatus) error {
+	if from.Lost.Equal(status.StartedAt) {
+		return errDropped
+	}
+	from.Lost = status.StartedAt
+	line := coderunner.RuntimeLine{At: time.Now(), Stream: coderunner.System,
+		Text: "What the app printed last is not kept: a secret of the project cannot be decrypted, so it could not be hidden here."}
+	if err := t.save(ctx, 0, []entry{{line, from}}, false); err != nil {
+		return err
+	}
+	return errDropped
 }
 
 // close stores what is left, if it can be done at once. What cannot is read again.
