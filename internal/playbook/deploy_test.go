@@ -319,3 +319,11 @@ func TestCrashedAppComesBack(t *testing.T) {
 		}
 	}
 }
+
+func TestCountNoun(t *testing.T) {
+	for want, got := range map[string]string{"1 sandbox": countNoun(1, "sandbox"), "2 sandboxes": countNoun(2, "sandbox"), "0 runs": countNoun(0, "run")} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
