@@ -66,7 +66,10 @@ func TestUploadsAreRefused(t *testing.T) {
 	path := "/projects/" + p.ID + "/bundles"
 	w.ada.do("POST", path, strings.NewReader("<svg>no archive</svg>")).wantProblem(http.StatusUnprocessableEntity, coderunner.Invalid)
 	w.ada.do("POST", path, nil).wantProblem(http.StatusUnprocessableEntity, coderunner.Invalid)
-	w.ada.do("POST", path, bytes.NewReader(archive(t, "../evil", "x"))).wantProblem(http.StatusUnprocessableEntity, coderunner.Invalid)
+	evil := w.ada.do("POST", path, bytes.NewReader(archive(t, "../evil", "x"))).wantProblem(http.StatusUnprocessableEntity, coderunner.Invalid)
+	if !strings.Contains(evil.Detail, `"../evil"`) {
+		t.Errorf("%q does not name the entry", evil.Detail)
+	}
 	body, contentType := form(t, "", nil)
 	w.ada.do("POST", path, body, "Content-Type", contentType).wantProblem(http.StatusUnprocessableEntity, coderunner.Invalid)
 	w.ada.do("POST", path, strings.NewReader("--x\r\nno end"), "Content-Type", "multipart/form-data; boundary=x").wantProblem(http.StatusUnprocessableEntity, coderunner.Invalid)

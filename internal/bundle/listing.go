@@ -60,9 +60,6 @@ func (l *listing) admit(name string, k kind) (clean string, keep bool, err error
 	if strings.Contains(name, `\`) {
 		return "", false, refuse(name, "has a backslash in its name")
 	}
-	if len(name) >= 2 && name[1] == ':' && unicode.IsLetter(rune(name[0])) {
-		return "", false, refuse(name, "names a drive")
-	}
 	if len(name) > l.limits.PathBytes {
 		return "", false, coderunner.Errorf(coderunner.TooLarge, "The archive's entry %s has a name of %d bytes; at most %d are allowed.", shown(name), len(name), l.limits.PathBytes)
 	}
@@ -70,6 +67,9 @@ func (l *listing) admit(name string, k kind) (clean string, keep bool, err error
 	components = slices.DeleteFunc(components, func(c string) bool { return c == "" || c == "." })
 	if slices.Contains(components, "..") {
 		return "", false, refuse(name, "points out of the archive (..)")
+	}
+	if len(components) > 0 && namesDrive(components[0]) {
+		return "", false, refuse(name, "names a drive")
 	}
 	if err := checkText(name, name); err != nil {
 		return "", false, err
@@ -100,6 +100,11 @@ func (l *listing) admit(name string, k kind) (clean string, keep bool, err error
 		return "", false, l.tooMany()
 	}
 	return strings.Join(components, "/"), true, nil
+}
+
+// namesDrive reports whether a clean path would be absolute on Windows.
+func namesDrive(clean string) bool {
+	return len(clean) >= 2 && clean[1] == ':' && unicode.IsLetter(rune(clean[0]))
 }
 
 func (l *listing) tooMany() error {
@@ -211,7 +216,7 @@ func (l *listing) checkLink(e entry) (string, error) {
 	switch {
 	case target == "":
 		return "", refuse(e.path, "is a link to nothing")
-	case strings.HasPrefix(target, "/") || len(target) >= 2 && target[1] == ':':
+	case strings.HasPrefix(target, "/") || namesDrive(path.Clean(target)):
 		return "", refuse(e.path, "is a link to the absolute path "+shown(target))
 	case strings.Contains(target, `\`):
 		return "", refuse(e.path, "is a link with a backslash in its target")
@@ -295,7 +300,7 @@ func refuse(name, why string) error {
 func shown(name string) string {
 	const most = 80
 	name = strings.ToValidUTF8(name, "\ufffd")
-	if runes := []rune(name[:min(len(name), 4*most)]); len(runes) > most {
+	if runes := []rune(name[:min(len(name), utf8.UTFMax*(most+1))]); len(runes) > most {
 		name = string(runes[:most]) + "…"
 	}
 	var b strings.Builder

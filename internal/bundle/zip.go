@@ -100,7 +100,7 @@ func (z *zipFile) findDirectory() error {
 		endAt = end64At
 	}
 	if z.dirSize > maxZipDirectory {
-		return coderunner.Errorf(coderunner.TooLarge, "The zip's directory takes %s, far more than a source tree needs. Leave node_modules and the like out before packing.", bytesText(z.dirSize))
+		return coderunner.Errorf(coderunner.TooLarge, "The zip's directory takes %s; at most %s are allowed. Leave node_modules and the like out before packing.", bytesText(z.dirSize), bytesText(maxZipDirectory))
 	}
 	if z.dirAt+z.dirSize != endAt || z.entries > z.dirSize/zipCentralSize {
 		return lying()
