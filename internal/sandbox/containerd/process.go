@@ -72,20 +72,26 @@ func (p *Provider) Start(ctx context.Context, name, process string, cmd sandbox.
 	}
 	defer p.locks.lock(name + "/" + process)()
 	group := processGroup(process)
-	if runs, err := p.kept(name, process); err != nil {
+	kept, err := p.kept(name, process)
+	if err != nil {
 		return err
-	} else if runs {
+	}
+	if kept {
 		record, err := p.recorded(name, process)
-		if err != nil || record.Exit == nil {
-			return err
+		if err == nil && record.Exit == nil {
+			return nil // it runs
 		}
-		// It has ended, as whoever asks is told, and its keeper is about to.
-		if err := p.awaitKeeper(ctx, name, process); err != nil {
+		if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 			return err
 		}
 	}
 	if err := p.clear(ctx, name, container.ID(), group); err != nil {
 		return err
+	}
+	if kept { // it has ended, as whoever asks is told, and its keeper is about to
+		if err := p.awaitKeeper(ctx, name, process); err != nil {
+			return err
+		}
 	}
 	e, err := p.entry(ctx, container, init, group, cmd)
 	if err != nil {
