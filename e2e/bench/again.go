@@ -37,6 +37,9 @@ func (b *bench) again(ctx context.Context) error {
 	return nil
 }
 
+// pause is what a user takes at least between two changes.
+const pause = 5 * time.Second
+
 // appFiles are an app's files with a version in them; changed has another package.json and lockfile.
 func appFiles(name, version string, changed bool) (fs.FS, error) {
 	files := fstest.MapFS{}
@@ -89,24 +92,21 @@ func (b *bench) lifeOf(ctx context.Context, name string, sourceTarget, changeTar
 	}
 	var source, node, restart, rollback, changed, clean samples
 	for round := range b.rounds + 1 {
-		started, err := l.bare.start(ctx, root)
-		if err != nil {
-			return err
-		}
-		took, deployment, err := l.deploy(ctx, false)
-		if err != nil {
-			return err
-		}
-		restarted, err := l.restart(ctx)
-		if err != nil {
-			return err
-		}
-		if _, _, err = l.deploy(ctx, false); err != nil {
-			return err
-		}
-		back, err := l.rollback(ctx, deployment)
-		if err != nil {
-			return err
+		var started, took, restarted, back time.Duration
+		var deployment deployedVersion
+		for _, do := range []func() error{
+			func() (err error) { started, err = l.bare.start(ctx, root); return err },
+			func() (err error) { took, deployment, err = l.deploy(ctx, false); return err },
+			func() (err error) { restarted, err = l.restart(ctx); return err },
+			func() (err error) { _, _, err = l.deploy(ctx, false); return err },
+			func() (err error) { back, err = l.rollback(ctx, deployment); return err },
+		} {
+			if err := leaveAlone(ctx, pause); err != nil {
+				return err
+			}
+			if err := do(); err != nil {
+				return err
+			}
 		}
 		if round == 0 {
 			continue // warms up

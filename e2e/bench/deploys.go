@@ -23,6 +23,16 @@ type deployment struct {
 // copy of the database's files is got ready for the next one.
 const idle = 20 * time.Second
 
+// leaveAlone gives the server time for what it does when it has nothing to do.
+func leaveAlone(ctx context.Context, during time.Duration) error {
+	select {
+	case <-time.After(during):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // deploys measures Deploy to the first 200 of an app with a database, and beside
 // each, in turn first and second, the same files with npm and node alone.
 func (b *bench) deploys(ctx context.Context) error {
@@ -47,10 +57,8 @@ func (b *bench) deploys(ctx context.Context) error {
 		if round%2 == 1 {
 			work[0], work[1] = work[1], work[0]
 		}
-		select { // until the server has done what it does when it has nothing to do
-		case <-time.After(idle):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := leaveAlone(ctx, idle); err != nil {
+			return err
 		}
 		for _, do := range work {
 			if err := do(); err != nil {

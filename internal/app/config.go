@@ -31,6 +31,7 @@ type Config struct {
 	MaxStored   int64  // bytes of all uploads of one user
 	MinFree     int    // percent of a disk, below which nothing that needs disk is begun
 	CacheBytes  int64  // of installed dependencies, kept for the next deploy
+	Standbys    int    // sandboxes that are kept prepared, 0 for none
 	LogDays     int    // for which runs' logs are kept
 	AppLimits   sandbox.Limits
 	DBLimits    sandbox.Limits
@@ -51,6 +52,7 @@ func DefaultConfig() Config {
 		MaxStored:  5 << 30,
 		MinFree:    10,
 		CacheBytes: 10 << 30,
+		Standbys:   3,
 		LogDays:    30,
 		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024},
 		DBLimits:   sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256},
@@ -74,6 +76,9 @@ func (c *Config) check() error {
 	}
 	if c.MinFree < 1 || c.MinFree > 90 {
 		return coderunner.Errorf(coderunner.Invalid, "--min-free %d is not a share of a disk that can be kept free. Give a number from 1 to 90, in percent.", c.MinFree)
+	}
+	if c.Standbys < 0 || c.Standbys > 100 {
+		return coderunner.Errorf(coderunner.Invalid, "--standbys %d is not a number of sandboxes that can be kept prepared. Give one from 0 to 100.", c.Standbys)
 	}
 	if c.LogDays < 1 {
 		return coderunner.Errorf(coderunner.Invalid, "--keep-logs %d is too short. Give a number of days, at least 1.", c.LogDays)

@@ -68,6 +68,7 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 	if s.auth, err = auth.New(auth.Config{KeyFile: filepath.Join(a.config.DataDir, "jwt.key"), PublicURL: a.addresses.dashboard.String()}, st); err != nil {
 		return s, err
 	}
+	s.provider.KeepStandbys(a.config.Standbys)
 	s.house = housekeeping.New(a.housekeeping(&s), st, s.bundles, s.provider, a.log)
 	s.projects = project.New(st, s.bundles, keys)
 	s.projects.Room, s.projects.Quota = s.house.Room, a.config.MaxStored

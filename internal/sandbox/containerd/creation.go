@@ -32,8 +32,8 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Info,
 		return sandbox.Info{}, err
 	}
 	defer p.locks.lock(spec.Name)()
-	p.locks.lock(initLock(p.containerID(spec.Name)))()
-	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(spec.Name))
+	defer p.standbys.later(p.makeStandbys)
+	container, err := p.find(ctx, spec.Name)
 	switch {
 	case errdefs.IsNotFound(err):
 		err = p.make(ctx, spec, hash)
@@ -49,10 +49,11 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Info,
 	if err != nil {
 		return sandbox.Info{}, p.translate(err, "making the sandbox "+spec.Name)
 	}
-	if _, starting := p.starting.Load(p.containerID(spec.Name)); !starting {
+	id := p.id(spec.Name)
+	if _, starting := p.starting.Load(id); !starting {
 		return p.Get(ctx, spec.Name)
 	}
-	meta, err := p.client.ContainerService().Get(p.ctx(ctx), p.containerID(spec.Name))
+	meta, err := p.client.ContainerService().Get(p.ctx(ctx), id)
 	return infoOf(meta, &tasktypes.Process{Status: tasktypes.Status_CREATED}), p.translate(err, "making the sandbox "+spec.Name)
 }
 
@@ -71,14 +72,7 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 		return err
 	}
 	go p.keepers.Prepare()
-	networked := make(chan error, 1)
-	go func() { networked <- p.connect(ctx, spec) }()
-	mounts, err := p.record(ctx, spec, hash, from, user)
-	if err := errors.Join(<-networked, err); err != nil {
-		return err
-	}
-	id := p.containerID(spec.Name)
-	pid, err := p.launchInit(ctx, id, mounts)
+	id, pid, started, err := p.body(ctx, spec, hash, from, user)
 	if err != nil {
 		return err
 	}
@@ -91,9 +85,31 @@ func (p *Provider) make(ctx context.Context, spec sandbox.Spec, hash string) err
 	go func() {
 		defer begun()
 		defer p.starting.Delete(id)
-		p.startInit(context.WithoutCancel(ctx), id)
+		p.complete(context.WithoutCancel(ctx), id, started)
 	}()
 	return nil
+}
+
+// body makes the sandbox's first process, with its root and its network: of a standby,
+// or anew where none is ready or does. It answers whether that process has been
+// started already.
+func (p *Provider) body(ctx context.Context, spec sandbox.Spec, hash string, from origin, user account) (id string, pid uint32, started bool, err error) {
+	if s, ready := p.standbys.take(); ready {
+		p.ids.Store(spec.Name, s.id)
+		if err := p.fromStandby(ctx, s, spec, hash, from, user); err == nil || ctx.Err() != nil {
+			return s.id, s.pid, true, err
+		}
+		p.ids.Delete(spec.Name)
+	}
+	id = p.containerID(spec.Name)
+	networked := make(chan error, 1)
+	go func() { networked <- p.connect(ctx, spec, id) }()
+	mounts, err := p.record(ctx, id, spec, hash, from, user)
+	if err := errors.Join(<-networked, err); err != nil {
+		return id, 0, false, err
+	}
+	pid, err = p.launchInit(ctx, id, mounts)
+	return id, pid, false, err
 }
 
 // initLock is held while a sandbox's first process is being started. Others can be
@@ -103,12 +119,15 @@ func initLock(id string) string { return "first process of " + id }
 // startTime bounds the start of a first process.
 const startTime = 30 * time.Second
 
-// startInit starts the first process, and says that the sandbox is made. A sandbox
-// whose first process does not start is one that has stopped.
-func (p *Provider) startInit(ctx context.Context, id string) {
+// complete starts the first process, where that has not been done, and says that the
+// sandbox is made. One where that does not succeed is one that has stopped.
+func (p *Provider) complete(ctx context.Context, id string, started bool) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	_, err := p.client.TaskService().Start(p.ctx(ctx), &tasks.StartRequest{ContainerID: id})
+	var err error
+	if !started {
+		_, err = p.client.TaskService().Start(p.ctx(ctx), &tasks.StartRequest{ContainerID: id})
+	}
 	if err == nil {
 		_, err = p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: id, Labels: map[string]string{labelMaking: ""}}, "labels."+labelMaking)
 	}
@@ -121,8 +140,8 @@ func (p *Provider) startInit(ctx context.Context, id string) {
 }
 
 // connect gives the sandbox its network and the files that say so.
-func (p *Provider) connect(ctx context.Context, spec sandbox.Spec) error {
-	net, err := p.attach(ctx, spec.Name, networkOf(spec))
+func (p *Provider) connect(ctx context.Context, spec sandbox.Spec, id string) error {
+	net, err := p.attach(ctx, spec.Name, id, networkOf(spec))
 	if err != nil {
 		return err
 	}
@@ -130,25 +149,36 @@ func (p *Provider) connect(ctx context.Context, spec sandbox.Spec) error {
 }
 
 // record makes the sandbox known to the engine, with its root.
-func (p *Provider) record(ctx context.Context, spec sandbox.Spec, hash string, from origin, user account) ([]mount.Mount, error) {
-	labels, err := from.labels()
+func (p *Provider) record(ctx context.Context, id string, spec sandbox.Spec, hash string, from origin, user account) ([]mount.Mount, error) {
+	record, err := p.recordOf(ctx, id, spec, hash, from, user)
 	if err != nil {
-		return nil, err
-	}
-	maps.Copy(labels, map[string]string{labelInstance: p.cfg.Instance, labelName: spec.Name, labelNetwork: spec.Network, labelSpec: hash, labelMaking: "true"})
-	addOwn(labels, spec.Labels)
-	id := p.containerID(spec.Name)
-	record := containers.Container{ID: id, Labels: labels, Snapshotter: snapshotter, SnapshotKey: id, Runtime: containers.RuntimeInfo{Name: p.cfg.Runtime}}
-	runtime, err := oci.GenerateSpec(p.ctx(ctx), p.client, &record, p.runtimeSpec(id, spec, from.config, user)...)
-	if err != nil {
-		return nil, err
-	}
-	if record.Spec, err = typeurl.MarshalAny(runtime); err != nil {
 		return nil, err
 	}
 	if _, err := p.client.ContainerService().Create(p.ctx(ctx), record); err != nil {
 		return nil, err
 	}
+	return p.prepareRoot(ctx, id, spec, from)
+}
+
+// recordOf is the sandbox as the engine is told. It is marked as not made to the end.
+func (p *Provider) recordOf(ctx context.Context, id string, spec sandbox.Spec, hash string, from origin, user account) (containers.Container, error) {
+	labels, err := from.labels()
+	if err != nil {
+		return containers.Container{}, err
+	}
+	maps.Copy(labels, map[string]string{labelInstance: p.cfg.Instance, labelName: spec.Name, labelNetwork: spec.Network, labelSpec: hash, labelMaking: "true"})
+	addOwn(labels, spec.Labels)
+	record := containers.Container{ID: id, Labels: labels, Snapshotter: snapshotter, SnapshotKey: id, Runtime: containers.RuntimeInfo{Name: p.cfg.Runtime}}
+	runtime, err := oci.GenerateSpec(p.ctx(ctx), p.client, &record, p.runtimeSpec(id, spec, from.config, user)...)
+	if err != nil {
+		return containers.Container{}, err
+	}
+	record.Spec, err = typeurl.MarshalAny(runtime)
+	return record, err
+}
+
+// prepareRoot makes the root, which the sandbox's record holds against collection.
+func (p *Provider) prepareRoot(ctx context.Context, id string, spec sandbox.Spec, from origin) ([]mount.Mount, error) {
 	prepare := func() ([]mount.Mount, error) {
 		return p.roots().Prepare(p.ctx(ctx), id, from.parent, snapshots.WithLabels(map[string]string{labelName: spec.Name}))
 	}
@@ -165,11 +195,15 @@ func (p *Provider) record(ctx context.Context, spec sandbox.Spec, hash string, f
 	return mounts, err
 }
 
-// launchInit makes the sandbox's first process, which waits to be started.
+// launchInit makes the sandbox's first process, which waits to be started. It is made
+// to the end whatever becomes of ctx: an engine that is told to stop halfway forgets a
+// shim that has just begun, and nobody would end it.
 func (p *Provider) launchInit(ctx context.Context, id string, mounts []mount.Mount) (uint32, error) {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTime)
+	defer cancel()
 	request := &tasks.CreateTaskRequest{ContainerID: id, Rootfs: mount.ToProto(mounts)}
-	response, err := p.client.TaskService().Create(p.ctx(ctx), request)
-	return response.GetPid(), errgrpc.ToNative(err)
+	response, err := p.client.TaskService().Create(p.ctx(whole), request)
+	return response.GetPid(), errors.Join(ctx.Err(), errgrpc.ToNative(err))
 }
 
 func networkOf(spec sandbox.Spec) string {
@@ -181,6 +215,7 @@ func networkOf(spec sandbox.Spec) string {
 
 // adopt takes a sandbox that is there already, and boots it if its processes are gone.
 func (p *Provider) adopt(ctx context.Context, container client.Container, spec sandbox.Spec, hash string) error {
+	p.locks.lock(initLock(container.ID()))()
 	labels, err := container.Labels(p.ctx(ctx))
 	if err != nil {
 		return err
@@ -212,10 +247,10 @@ func (p *Provider) adopt(ctx context.Context, container client.Container, spec s
 	} else if err := p.endShim(ctx, container.ID()); err != nil {
 		return err
 	}
-	if err := p.hasRoot(ctx, spec.Name); err != nil {
+	if err := p.hasRoot(ctx, spec.Name, container.ID()); err != nil {
 		return err
 	}
-	if err := p.connect(ctx, spec); err != nil {
+	if err := p.connect(ctx, spec, container.ID()); err != nil {
 		return err
 	}
 	return p.boot(ctx, container)

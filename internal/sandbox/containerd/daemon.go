@@ -219,6 +219,9 @@ func StopEngine(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer p.Close()
+	if err := p.dropStandbys(ctx); err != nil {
+		return p.translate(err, "ending the sandboxes that are kept ready")
+	}
 	infos, err := p.List(ctx, nil)
 	if err != nil {
 		return err

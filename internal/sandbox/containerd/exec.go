@@ -25,6 +25,8 @@ import (
 
 // Exec implements sandbox.Provider. What the command leaves running is killed when it ends.
 func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (sandbox.Exit, error) {
+	p.standbys.commands.Add(1)
+	defer p.standbys.commands.Add(-1)
 	container, init, err := p.inside(ctx, name)
 	if err != nil {
 		return sandbox.Exit{}, err
@@ -95,7 +97,7 @@ func (p *Provider) afterLaunch(ctx context.Context, name string, err error, cmd 
 	switch {
 	case errors.As(err, &path) && path.Op == "chdir":
 		return coderunner.Wrap(err, coderunner.Invalid, "The directory %q cannot be entered in the sandbox. Check that it exists.", cmd.Dir)
-	case errors.Is(err, unix.EAGAIN) || p.cgroups.Full(inside.SandboxGroup(p.containerID(name))):
+	case errors.Is(err, unix.EAGAIN) || p.cgroups.Full(inside.SandboxGroup(p.id(name))):
 		return coderunner.Wrap(err, coderunner.Unavailable, "The sandbox %s is full: it runs as many processes as it may. Stop some, then try again.", name)
 	}
 	return p.translate(err, doing+" in the sandbox "+name)

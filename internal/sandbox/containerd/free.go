@@ -42,33 +42,58 @@ func (p *Provider) unmountRoot(ctx context.Context, container client.Container) 
 	found, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		return m.FSType != "overlay" || !slices.Contains(strings.Split(m.VFSOptions, ","), upper), false
 	})
-	if err != nil || len(found) != 1 {
-		return false // not mounted, or where we do not see it
+	if err != nil || len(found) > 1 {
+		return false
 	}
 	task, err := container.Task(p.ctx(ctx), nil)
 	if err != nil {
 		return false
 	}
-	return endFirst(ctx, container.ID(), int(task.Pid())) && unix.Unmount(found[0].Mountpoint, 0) == nil
-}
-
-// endFirst kills a sandbox's first process, and with it all others, and waits until
-// they are gone. False is a process that did not end, or is another's.
-func endFirst(ctx context.Context, id string, pid int) bool {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return true
+	first, err := openFirst(container.ID(), int(task.Pid()))
+	if errors.Is(err, unix.ESRCH) && len(found) == 1 {
+		return unix.Unmount(found[0].Mountpoint, 0) == nil
 	}
 	if err != nil {
-		return false
+		return false // another's, or with a root that is where we do not see it
 	}
-	process := os.NewFile(uintptr(fd), "first process")
-	defer process.Close()
+	defer first.Close()
+	if len(found) == 1 {
+		return first.end(ctx) && unix.Unmount(found[0].Mountpoint, 0) == nil
+	}
+	return first.endWithMounts(ctx) == nil
+}
+
+// firstProcess is a sandbox's, whatever becomes of its number.
+type firstProcess struct {
+	process, mounts *os.File
+}
+
+// openFirst is ESRCH when the process is gone.
+func openFirst(id string, pid int) (*firstProcess, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := &firstProcess{process: os.NewFile(uintptr(fd), "first process")}
 	// The number may have been another process's by then; the descriptor is not.
-	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil || !strings.Contains(string(groups), inside.SandboxGroup(id)+"\n") {
-		return false
+	if err = isFirst(id, pid); err == nil {
+		f.mounts, err = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *firstProcess) Close() {
+	f.process.Close()
+	f.mounts.Close() // nil is no file, and no harm
+}
+
+// end kills it, and with it all others of the sandbox, and waits until they are gone.
+func (f *firstProcess) end(ctx context.Context) bool {
+	fd := int(f.process.Fd())
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return false
 	}
@@ -85,4 +110,32 @@ func endFirst(ctx context.Context, id string, pid int) bool {
 		}
 	}
 	return false
+}
+
+// endWithMounts ends it, and returns when nothing that was mounted for the sandbox alone is mounted
+// any more: the last who is in its mounts is a thread of ours, and as it leaves them
+// they go. Where the last is a process that ends, they go some time later.
+func (f *firstProcess) endWithMounts(ctx context.Context) error {
+	ours, err := os.Open("/proc/self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	return inside.OnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
+		}
+		if err := unix.Setns(int(f.mounts.Fd()), unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		f.mounts.Close()
+		ended := f.end(ctx)
+		if err := unix.Setns(int(ours.Fd()), unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		if !ended {
+			return errors.New("the first process did not end")
+		}
+		return nil
+	})
 }

@@ -47,6 +47,11 @@ func makeNetns(path string, configure func(inside *netlink.Handle, fd int) error
 	if err := <-made; err != nil {
 		return fmt.Errorf("make a network namespace: %w", err)
 	}
+	return inNetns(path, configure)
+}
+
+// inNetns lets configure work in the namespace at path.
+func inNetns(path string, configure func(inside *netlink.Handle, fd int) error) error {
 	handle, err := netns.GetFromPath(path)
 	if err != nil {
 		return err

@@ -72,9 +72,9 @@ func (p *Provider) attachmentFile(name string) string {
 	return filepath.Join(p.sandboxDir(name), "network.json")
 }
 
-// attach makes the sandbox's namespace with an address in the network, which is
-// made if need be. What an earlier try left is replaced; the address stays.
-func (p *Provider) attach(ctx context.Context, name, network string) (attachment, error) {
+// attach gives the namespace of the sandbox, which is id at the engine, an address in
+// the network; both are made if need be. What an earlier try left is replaced; the address stays.
+func (p *Provider) attach(ctx context.Context, name, id, network string) (attachment, error) {
 	unlock, err := networkLock(ctx)
 	if err != nil {
 		return attachment{}, err
@@ -99,11 +99,15 @@ func (p *Provider) attach(ctx context.Context, name, network string) (attachment
 	if err != nil {
 		return attachment{}, err
 	}
-	a := attachment{Network: network, Address: netip.PrefixFrom(address, subnetBits), Netns: netnsPath(p.containerID(name))}
+	a := attachment{Network: network, Address: netip.PrefixFrom(address, subnetBits), Netns: netnsPath(id)}
 	if err := inside.WriteJSON(p.attachmentFile(name), a); err != nil {
 		return attachment{}, err
 	}
-	err = makeNetns(a.Netns, func(inside *netlink.Handle, nsFD int) error {
+	into := makeNetns
+	if isStandby(id) { // its first process is in it already
+		into = inNetns
+	}
+	err = into(a.Netns, func(inside *netlink.Handle, nsFD int) error {
 		veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: p.linkName(vethPrefix, name), MTU: mtu, MasterIndex: bridge.Attrs().Index},
 			PeerName: "eth0", PeerNamespace: netlink.NsFd(nsFD), PeerHardwareAddr: hardwareAddress(address)}
 		if err := netlink.LinkAdd(veth); err != nil {
@@ -156,7 +160,17 @@ func (p *Provider) detach(ctx context.Context, name string) error {
 		return err
 	}
 	defer unlock()
-	return errors.Join(p.removeVeth(name), removeNetns(netnsPath(p.containerID(name))))
+	var kept attachment
+	if err := readJSON(p.attachmentFile(name), &kept); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	err = p.removeVeth(name)
+	for _, path := range []string{kept.Netns, netnsPath(p.id(name))} {
+		if path != "" {
+			err = errors.Join(err, removeNetns(path))
+		}
+	}
+	return err
 }
 
 func (p *Provider) removeVeth(name string) error {

@@ -9,6 +9,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -50,6 +51,8 @@ type Provider struct {
 	users     *os.File // locked while we use the private daemon; nil without one
 	keepers   inside.Keepers
 	spares    spares
+	standbys  standbys
+	ids       sync.Map // of sandboxes at the engine, by name, where we know them
 	starting  sync.Map // the first processes that are being started, by their sandboxes' ids at the engine
 	filters   sync.Map // of system calls, by their text in a sandbox's specification
 }
@@ -174,8 +177,9 @@ func (p *Provider) Check(ctx context.Context) error {
 func (p *Provider) Close() error {
 	p.keepers.Close()
 	p.spares.close()
+	err := p.closeStandbys()
 	p.users.Close() // nil is no file, and no harm
-	return p.client.Close()
+	return errors.Join(err, p.client.Close())
 }
 
 // keyedMutex is one mutex for each name in use.

@@ -65,6 +65,9 @@ func infoOf(meta containers.Container, process *tasktypes.Process) sandbox.Info 
 	info := sandbox.Info{Name: meta.Labels[labelName], State: sandbox.StateStopped, Labels: ownLabels(meta.Labels), Network: meta.Labels[labelNetwork],
 		Template:  sandbox.TemplateRef{Name: meta.Labels[labelTemplateName], Digest: meta.Labels[labelTemplateDigest]},
 		CreatedAt: meta.CreatedAt, ObservedAt: time.Now()}
+	if created, err := time.Parse(time.RFC3339Nano, meta.Labels[labelCreated]); err == nil {
+		info.CreatedAt = created
+	}
 	switch process.GetStatus() {
 	case tasktypes.Status_RUNNING, tasktypes.Status_CREATED:
 		info.State = sandbox.StateRunning
@@ -90,7 +93,7 @@ func (p *Provider) Destroy(ctx context.Context, name string) error {
 // condemn makes a sandbox one that is not found any more, also for calls under
 // way and for other processes of ours, and ends its processes.
 func (p *Provider) condemn(ctx context.Context, name string) error {
-	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(name))
+	container, err := p.find(ctx, name)
 	if err == nil {
 		_, err = container.SetLabels(p.ctx(ctx), map[string]string{labelEnding: "true"})
 	}
@@ -104,7 +107,7 @@ func (p *Provider) condemn(ctx context.Context, name string) error {
 }
 
 func (p *Provider) destroy(ctx context.Context, name string) error {
-	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(name))
+	container, err := p.find(ctx, name)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
@@ -117,7 +120,7 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 		}
 	}
 	if err != nil { // a root without its sandbox is what a crash left
-		if err := p.roots().Remove(p.ctx(ctx), p.containerID(name)); err != nil && !errdefs.IsNotFound(err) {
+		if err := p.roots().Remove(p.ctx(ctx), p.id(name)); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
 	}
@@ -127,6 +130,7 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 	if err := p.removeNetwork(ctx, soloNetwork(name)); err != nil {
 		return err
 	}
+	p.ids.Delete(name)
 	return os.RemoveAll(p.sandboxDir(name))
 }
 
@@ -187,7 +191,7 @@ func (p *Provider) halt(ctx context.Context, name string) error {
 		}
 	}
 	defer p.locks.lock(name)()
-	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(name))
+	container, err := p.find(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}
@@ -199,7 +203,7 @@ func (p *Provider) halt(ctx context.Context, name string) error {
 
 // load finds a sandbox of this instance.
 func (p *Provider) load(ctx context.Context, name string) (client.Container, error) {
-	container, err := p.client.LoadContainer(p.ctx(ctx), p.containerID(name))
+	container, err := p.find(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return nil, notFound(name)
 	}

@@ -95,11 +95,11 @@ func (p *Provider) snapshot(ctx context.Context, name, snapshot string, own map[
 	if err == nil || !errdefs.IsNotFound(err) {
 		return err
 	}
-	p.locks.lock(initLock(p.containerID(name)))()
 	container, err := p.load(ctx, name)
 	if err != nil {
 		return err
 	}
+	p.locks.lock(initLock(container.ID()))()
 	kept, err := container.Labels(p.ctx(ctx))
 	if err != nil {
 		return err
@@ -133,8 +133,8 @@ func rootGone(name string) error {
 }
 
 // hasRoot refuses a sandbox whose root has become a snapshot.
-func (p *Provider) hasRoot(ctx context.Context, name string) error {
-	_, err := p.roots().Stat(p.ctx(ctx), p.containerID(name))
+func (p *Provider) hasRoot(ctx context.Context, name, id string) error {
+	_, err := p.roots().Stat(p.ctx(ctx), id)
 	if errdefs.IsNotFound(err) {
 		return rootGone(name)
 	}

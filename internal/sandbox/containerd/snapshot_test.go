@@ -129,16 +129,16 @@ var halfMade = map[string]func(p *Provider, ctx context.Context, spec sandbox.Sp
 		return err
 	},
 	"a network": func(p *Provider, ctx context.Context, spec sandbox.Spec, _ origin, _ account) error {
-		return p.connect(ctx, spec)
+		return p.connect(ctx, spec, p.containerID(spec.Name))
 	},
 	"a record": func(p *Provider, ctx context.Context, spec sandbox.Spec, from origin, user account) error {
-		if _, err := p.record(ctx, spec, "hash", from, user); err != nil {
+		if _, err := p.record(ctx, p.containerID(spec.Name), spec, "hash", from, user); err != nil {
 			return err
 		}
 		return p.roots().Remove(p.ctx(ctx), p.containerID(spec.Name))
 	},
 	"a record and a root": func(p *Provider, ctx context.Context, spec sandbox.Spec, from origin, user account) error {
-		_, err := p.record(ctx, spec, "hash", from, user)
+		_, err := p.record(ctx, p.containerID(spec.Name), spec, "hash", from, user)
 		return err
 	},
 	"half the files": halfUnpacked,
@@ -146,17 +146,17 @@ var halfMade = map[string]func(p *Provider, ctx context.Context, spec sandbox.Sp
 		if _, err := p.Create(ctx, spec); err != nil {
 			return err
 		}
-		p.locks.lock(initLock(p.containerID(spec.Name)))() // the mark goes with the start
-		_, err := p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: p.containerID(spec.Name), Labels: map[string]string{labelMaking: "true"}}, "labels."+labelMaking)
+		p.locks.lock(initLock(p.id(spec.Name)))() // the mark goes with the start
+		_, err := p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: p.id(spec.Name), Labels: map[string]string{labelMaking: "true"}}, "labels."+labelMaking)
 		return err
 	},
 }
 
 func halfUnpacked(p *Provider, ctx context.Context, spec sandbox.Spec, from origin, user account) error {
-	if err := p.connect(ctx, spec); err != nil {
+	if err := p.connect(ctx, spec, p.containerID(spec.Name)); err != nil {
 		return err
 	}
-	mounts, err := p.record(ctx, spec, "hash", from, user)
+	mounts, err := p.record(ctx, p.containerID(spec.Name), spec, "hash", from, user)
 	if err != nil {
 		return err
 	}

@@ -96,45 +96,57 @@ func specHash(spec sandbox.Spec) (string, error) {
 
 // runtimeSpec is the sandbox as the runtime is told.
 func (p *Provider) runtimeSpec(id string, spec sandbox.Spec, config ocispec.ImageConfig, user account) []oci.SpecOpts {
-	memory, pids := spec.Limits.MemoryBytes, spec.Limits.PIDs
-	if memory == 0 {
-		memory = defaultMemory
+	limits := limitsOf(spec)
+	opts := append(p.confinement(id, user),
+		withEnv(sandboxEnv(spec, config)),
+		oci.WithProcessCwd(config.WorkingDir),
+		oci.WithHostname(hostnameOf(spec)),
+		oci.WithMounts(p.mounts(spec)),
+		oci.WithMemoryLimit(uint64(limits.MemoryBytes)),
+		oci.WithPidsLimit(limits.PIDs),
+	)
+	if p.cgroups.Unified || p.cgroups.HasSwapLimit() {
+		opts = append(opts, oci.WithMemorySwap(limits.MemoryBytes))
 	}
-	if pids == 0 {
-		pids = defaultPIDs
+	if limits.CPUs > 0 {
+		opts = append(opts, oci.WithCPUCFS(inside.CPUQuota(limits.CPUs), inside.CPUPeriod))
 	}
-	hostname := spec.Hostname
-	if hostname == "" {
-		hostname = spec.Name
-	}
-	opts := []oci.SpecOpts{
+	return opts
+}
+
+// confinement is what all sandboxes have in common: what holds them in.
+func (p *Provider) confinement(id string, user account) []oci.SpecOpts {
+	return []oci.SpecOpts{
 		// The first process only reaps orphans and keeps the namespaces.
 		oci.WithProcessArgs("/usr/bin/tini", "--", "/usr/bin/sleep", "infinity"),
 		withUser(user),
-		withEnv(sandboxEnv(spec, config)),
-		oci.WithProcessCwd(config.WorkingDir),
-		oci.WithHostname(hostname),
 		oci.WithCgroup(inside.SandboxGroup(id)),
 		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: netnsPath(id)}),
 		oci.WithNoNewPrivileges,
 		withCapabilities(),
-		oci.WithMounts(p.mounts(spec)),
-		oci.WithMemoryLimit(uint64(memory)),
-		oci.WithPidsLimit(pids),
 		withRlimits(),
 		seccomp.WithDefaultProfile(), // after the capabilities, on which it depends
 		withOwnSystemCalls,
 	}
-	if p.cgroups.Unified {
-		opts = append(opts, oci.WithMemorySwap(memory))
-	} else if p.cgroups.HasSwapLimit() {
-		opts = append(opts, oci.WithMemorySwap(memory))
+}
+
+// limitsOf are the spec's, with the provider's own where it names none.
+func limitsOf(spec sandbox.Spec) sandbox.Limits {
+	limits := spec.Limits
+	if limits.MemoryBytes == 0 {
+		limits.MemoryBytes = defaultMemory
 	}
-	if spec.Limits.CPUs > 0 {
-		const period = 100_000
-		opts = append(opts, oci.WithCPUCFS(int64(spec.Limits.CPUs*period), period))
+	if limits.PIDs == 0 {
+		limits.PIDs = defaultPIDs
 	}
-	return opts
+	return limits
+}
+
+func hostnameOf(spec sandbox.Spec) string {
+	if spec.Hostname == "" {
+		return spec.Name
+	}
+	return spec.Hostname
 }
 
 // sandboxEnv is the environment of every process: the template's, the account's, the spec's.
@@ -231,11 +243,7 @@ func (p *Provider) writeFiles(spec sandbox.Spec, net attachment) error {
 	if err := os.MkdirAll(filepath.Join(dir, "run"), 0o755); err != nil {
 		return err
 	}
-	hostname := spec.Hostname
-	if hostname == "" {
-		hostname = spec.Name
-	}
-	hosts := "127.0.0.1\tlocalhost\n" + net.Address.Addr().String() + "\t" + hostname + "\n"
+	hosts := "127.0.0.1\tlocalhost\n" + net.Address.Addr().String() + "\t" + hostnameOf(spec) + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts), 0o644); err != nil {
 		return err
 	}

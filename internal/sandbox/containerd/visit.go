@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -37,9 +36,8 @@ func visit(id string, pid uint32, who account, do func() error) error {
 	}
 	defer theirs.Close()
 	// The number may belong to another process by now.
-	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil || !strings.Contains(string(groups), inside.SandboxGroup(id)+"\n") {
-		return errors.Join(fmt.Errorf("enter the sandbox %s: its process %d is gone", id, pid), err)
+	if err := isFirst(id, int(pid)); err != nil {
+		return err
 	}
 	ours, err := os.Open("/proc/self/ns/mnt")
 	if err != nil {

@@ -58,6 +58,43 @@ func (c Cgroups) Yield(id string, yields bool) {
 	c.setWeight(SandboxGroup(id), weight)
 }
 
+// CPUPeriod is what quotas of processor time are counted in, in microseconds.
+const CPUPeriod = 100_000
+
+// CPUQuota is how much of a period a number of processors is, in microseconds.
+func CPUQuota(cpus float64) int64 { return int64(cpus * CPUPeriod) }
+
+// Limit bounds a sandbox that has had no bounds so far. No cpus is no bound.
+func (c Cgroups) Limit(id string, memory, pids int64, cpus float64) error {
+	type setting struct{ controller, file, value string }
+	bytes := strconv.FormatInt(memory, 10)
+	settings := []setting{{"pids", "pids.max", strconv.FormatInt(pids, 10)}}
+	quota := strconv.FormatInt(CPUQuota(cpus), 10)
+	if c.Unified {
+		settings = append(settings, setting{"", "memory.max", bytes})
+		if _, err := os.Stat(c.File("", SandboxGroup(id), "memory.swap.max")); err == nil {
+			settings = append(settings, setting{"", "memory.swap.max", "0"})
+		}
+		if cpus > 0 {
+			settings = append(settings, setting{"", "cpu.max", quota + " " + strconv.Itoa(CPUPeriod)})
+		}
+	} else {
+		settings = append(settings, setting{"memory", "memory.limit_in_bytes", bytes})
+		if c.HasSwapLimit() { // of both together; never below that of memory alone
+			settings = append(settings, setting{"memory", "memory.memsw.limit_in_bytes", bytes})
+		}
+		if cpus > 0 {
+			settings = append(settings, setting{"cpu", "cpu.cfs_period_us", strconv.Itoa(CPUPeriod)}, setting{"cpu", "cpu.cfs_quota_us", quota})
+		}
+	}
+	for _, s := range settings {
+		if err := os.WriteFile(c.File(s.controller, SandboxGroup(id), s.file), []byte(s.value), 0); err != nil {
+			return fmt.Errorf("limit the sandbox %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
 func (c Cgroups) weightFile(group string) string {
 	if c.Unified {
 		return c.File("", group, "cpu.weight")
