@@ -142,6 +142,24 @@ var halfMade = map[string]func(p *Provider, ctx context.Context, spec sandbox.Sp
 		return err
 	},
 	"half the files": halfUnpacked,
+	"a standby's record": func(p *Provider, ctx context.Context, spec sandbox.Spec, from origin, user account) error {
+		s, err := takeOne(p, ctx)
+		if err != nil {
+			return err
+		}
+		record, err := p.recordOf(ctx, s.id, spec, "hash", from, user)
+		if err == nil {
+			_, err = p.client.ContainerService().Update(p.ctx(ctx), record, "labels", "spec")
+		}
+		return err
+	},
+	"a furnished standby": func(p *Provider, ctx context.Context, spec sandbox.Spec, from origin, user account) error {
+		s, err := takeOne(p, ctx)
+		if err != nil {
+			return err
+		}
+		return p.furnishStandby(ctx, s, spec, "hash", from, user)
+	},
 	"all but the mark": func(p *Provider, ctx context.Context, spec sandbox.Spec, from origin, user account) error {
 		if _, err := p.Create(ctx, spec); err != nil {
 			return err
@@ -150,6 +168,16 @@ var halfMade = map[string]func(p *Provider, ctx context.Context, spec sandbox.Sp
 		_, err := p.client.ContainerService().Update(p.ctx(ctx), containers.Container{ID: p.id(spec.Name), Labels: map[string]string{labelMaking: "true"}}, "labels."+labelMaking)
 		return err
 	},
+}
+
+// takeOne takes a standby made for it.
+func takeOne(p *Provider, ctx context.Context) (standby, error) {
+	allow(p)
+	if _, err := p.addStandby(ctx); err != nil {
+		return standby{}, err
+	}
+	s, _ := p.standbys.take()
+	return s, nil
 }
 
 func halfUnpacked(p *Provider, ctx context.Context, spec sandbox.Spec, from origin, user account) error {
@@ -212,6 +240,9 @@ func TestHalfMade(t *testing.T) {
 		}
 	}
 	if err := p.RemoveSnapshot(within(t), "kept"); err != nil {
+		t.Error(err)
+	}
+	if err := p.dropStandbyRoot(t.Context()); err != nil {
 		t.Error(err)
 	}
 	wantNothingLeft(t, p)

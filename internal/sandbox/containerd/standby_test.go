@@ -115,7 +115,7 @@ func TestStandbyLooksAlike(t *testing.T) {
 			for _, what := range sortedKeys(seen) {
 				script := seen[what]
 				var out strings.Builder
-				if _, err := p.Exec(within(t), name, sandbox.Command{Argv: []string{"/bin/sh", "-c", script}, User: user, Stdout: &out, Stderr: &out}); err != nil {
+				if _, err := p.Exec(within(t), name, sandbox.Command{Argv: []string{"/bin/sh", "-c", "exec 2>&1; " + script}, User: user, Stdout: &out}); err != nil {
 					t.Fatal(err)
 				}
 				text := strings.ReplaceAll(strings.ReplaceAll(out.String(), p.id(name), "ID"), name, "NAME")
