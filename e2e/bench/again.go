@@ -90,9 +90,16 @@ func (b *bench) lifeOf(ctx context.Context, name string, sourceTarget, changeTar
 	if _, _, err := l.deploy(ctx, false); err != nil {
 		return err
 	}
-	var source, node, restart, rollback, changed, clean samples
+	docker, err := b.openDocker(ctx, l.bare, name)
+	if err != nil {
+		return err
+	}
+	if docker != nil {
+		defer docker.close()
+	}
+	var source, node, restart, rollback, changed, clean, beside samples
 	for round := range b.rounds + 1 {
-		var started, took, restarted, back time.Duration
+		var started, took, restarted, back, docked time.Duration
 		var deployment deployedVersion
 		for _, do := range []func() error{
 			func() (err error) { started, err = l.bare.start(ctx, root); return err },
@@ -100,6 +107,7 @@ func (b *bench) lifeOf(ctx context.Context, name string, sourceTarget, changeTar
 			func() (err error) { restarted, err = l.restart(ctx); return err },
 			func() (err error) { _, _, err = l.deploy(ctx, false); return err },
 			func() (err error) { back, err = l.rollback(ctx, deployment); return err },
+			func() (err error) { docked, err = l.inDocker(ctx, docker); return err },
 		} {
 			if err := leaveAlone(ctx, pause); err != nil {
 				return err
@@ -115,6 +123,9 @@ func (b *bench) lifeOf(ctx context.Context, name string, sourceTarget, changeTar
 		source.took(took)
 		restart.took(restarted)
 		rollback.took(back)
+		if docker != nil {
+			beside.took(docked)
+		}
 	}
 	for round := range (b.rounds + 1) / 2 {
 		npm, err := l.cleanInstall(ctx, round)
@@ -138,7 +149,27 @@ func (b *bench) lifeOf(ctx context.Context, name string, sourceTarget, changeTar
 		row{what: "    the install on top of the last", unit: "ms", values: changed},
 		row{what: "    npm ci alone", unit: "ms", values: clean},
 	)
+	if docker != nil {
+		b.report.add(
+			row{what: "  Deploy with an unchanged lockfile, beside docker build and run", unit: "ratio", values: ratios(source, beside), target: 1},
+			row{what: "    docker build and run to first 200", unit: "ms", values: beside},
+		)
+	}
 	return b.destroy(ctx, l.project)
+}
+
+// inDocker does the same with Docker, if there is one.
+func (l *life) inDocker(ctx context.Context, d *docker) (time.Duration, error) {
+	if d == nil {
+		return 0, nil
+	}
+	l.versions++
+	version := fmt.Sprintf("version-%d", l.versions)
+	files, err := appFiles(l.name, version, false)
+	if err != nil {
+		return 0, err
+	}
+	return d.deploy(ctx, l.bare.roots, files, version)
 }
 
 // next uploads the app with a new version.
