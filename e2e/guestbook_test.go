@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/playwright-community/playwright-go"
 )
 
 // guestBook is a copy of the example with what a person's folder has beside it.
@@ -194,51 +192,4 @@ func left(t *testing.T, s *server) []string {
 	found, err := inventory(s)
 	must(t, err)
 	return found
-}
-
-// TestAFolderIsDroppedOnThePage drags a real folder over the page, as the desktop does.
-func TestAFolderIsDroppedOnThePage(t *testing.T) {
-	t.Parallel()
-	u, page := member(t, sharedServer(t))
-	app := folder(t, "dropped-app", map[string]string{
-		"package.json":             `{"name": "dropped-app", "scripts": {"start": "node server/index.js"}}`,
-		"server/index.js":          "require('http').createServer((q, s) => s.end('hello')).listen(process.env.PORT)",
-		"node_modules/left-pad.js": "",
-		".env":                     "SECRET=hunter2",
-	})
-	pointer, err := u.context.NewCDPSession(page.Page)
-	must(t, err)
-	drag := func(kind string) {
-		t.Helper()
-		_, err := pointer.Send("Input.dispatchDragEvent", map[string]any{"type": kind, "x": 640, "y": 600,
-			"data": map[string]any{"items": []any{}, "files": []string{app}, "dragOperationsMask": 1}})
-		must(t, err)
-	}
-	drag("dragEnter")
-	drag("dragOver")
-	must(t, expect.Locator(page.Locator("[data-drop-veil]")).ToBeVisible())
-	drag("drop")
-	page.plan()
-	page.sees(".plan-side .names", "node_modules/")
-	page.sees(".plan-side", ".env")
-	page.sees(".plan-side", "2 files")
-	if name, _ := page.Locator("#name").InputValue(); name != "dropped-app" {
-		t.Errorf("the project is called %q", name)
-	}
-	if start, _ := page.Locator("#start").InputValue(); start != "node server/index.js" {
-		t.Errorf("it would be started with %q", start)
-	}
-}
-
-// TestAnArchiveIsChosen uploads a zip as people get it from a forge.
-func TestAnArchiveIsChosen(t *testing.T) {
-	t.Parallel()
-	_, page := member(t, sharedServer(t))
-	must(t, page.Locator("[data-input=archive]").SetInputFiles(playwright.InputFile{
-		Name: "hello-main.zip", MimeType: "application/zip", Buffer: zipOf(t, "../examples/node-hello"),
-	}))
-	page.plan()
-	if name, _ := page.Locator("#name").InputValue(); name != "hello" {
-		t.Errorf("the project is called %q", name)
-	}
 }

@@ -114,3 +114,27 @@ func TestEverythingIsReachedByKeyboard(t *testing.T) {
 		t.Errorf("the skip link leads to %v", at)
 	}
 }
+
+func TestAnAccountIsMadeAndLeftByKeyboard(t *testing.T) {
+	t.Parallel()
+	s := sharedServer(t)
+	page := visitor(t, s).tab()
+	page.open("/")
+	page.tabTo("Create account")
+	must(t, page.Keyboard().Press("Enter"))
+	page.at("/signup$")
+	if at, _ := page.focused(); at != "email" {
+		t.Errorf("the field for the address does not have the focus, %q has", at)
+	}
+	must(t, page.Keyboard().Type("keys@example.com"))
+	page.tabTo("password")
+	must(t, page.Keyboard().Type(password))
+	must(t, page.Keyboard().Press("Enter"))
+	page.at("/projects$")
+	page.tabTo("Account")
+	must(t, page.Keyboard().Press("Enter"))
+	page.at("/account$")
+	page.tabTo("Log out")
+	must(t, page.Keyboard().Press("Enter"))
+	page.at("//[^/]+/$")
+}

@@ -17,6 +17,8 @@ var sights = []struct {
 	height int
 	scheme *playwright.ColorScheme
 }{
+	{"1440-light", 1440, 900, playwright.ColorSchemeLight},
+	{"1440-dark", 1440, 900, playwright.ColorSchemeDark},
 	{"1280-light", 1280, 800, playwright.ColorSchemeLight},
 	{"1280-dark", 1280, 800, playwright.ColorSchemeDark},
 	{"390-light", 390, 844, playwright.ColorSchemeLight},

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -273,6 +274,15 @@ func (l *tail) Write(b []byte) (int, error) {
 	}
 	l.kept = l.kept[max(0, len(l.kept)-16<<10):]
 	return len(b), nil
+}
+
+// forget drops the errors with one of these words: those that a test has made.
+func (l *tail) forget(words ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errors = slices.DeleteFunc(l.errors, func(line string) bool {
+		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(line, word) })
+	})
 }
 
 func (l *tail) String() string {

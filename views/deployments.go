@@ -117,7 +117,10 @@ func (p ProjectPage) originOf(d coderunner.Deployment) string {
 	case d.Origin == coderunner.FromRedeploy:
 		return "the same code again"
 	}
-	return d.RuntimeType
+	if d.RuntimeType == "" {
+		return ""
+	}
+	return typeName(d.RuntimeType)
 }
 
 // exitWords says how a process ended.

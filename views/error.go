@@ -22,7 +22,7 @@ func wordsFor(status int) errorWords {
 	case 401:
 		return errorWords{"Log in first", "This page is for people who are logged in.", "Log in, and you come back here."}
 	case 403:
-		return errorWords{"Not allowed", "The request was refused: it did not come from a page of this dashboard, or it is not yours to make.", "Open the page again and repeat what you did there."}
+		return errorWords{"Not allowed", "The request was refused: it did not come from a page of this dashboard, or it is not yours to make.", "If you did not ask for anything, a page elsewhere tried to act in your name; nothing was changed."}
 	case 404:
 		return errorWords{"Nothing is here", "The page does not exist, or it belongs to somebody else.", "Check the address, or start from your projects."}
 	case 405:
@@ -30,11 +30,11 @@ func wordsFor(status int) errorWords {
 	case 409:
 		return errorWords{"Not now", "The present state does not allow that.", "Go back, load the page again and look at what changed."}
 	case 413:
-		return errorWords{"Too large", "The upload is over the limit.", "Leave out what can be installed or built again, such as node_modules, and drop the folder once more."}
+		return errorWords{"Too large", "What was sent is over the limit.", "Go back, make it smaller and send it again."}
 	case 429:
 		return errorWords{"Too many tries", "There were too many tries in a short time.", "Wait a minute, then try again."}
 	case 503:
-		return errorWords{"Out of reach for a moment", "Something that CodeRunner depends on does not answer.", "Your apps keep running. Wait a minute and load the page again."}
+		return errorWords{"Out of reach for a moment", "Something that CodeRunner depends on does not answer. Your apps keep running.", "Wait a minute and load the page again."}
 	}
 	return errorWords{"Something went wrong", "Something went wrong on our side.", "Try again. If it happens again, look up the request id in the server's log."}
 }

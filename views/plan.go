@@ -24,6 +24,8 @@ type PlanPage struct {
 	Runtimes  []coderunner.Appliance
 	Databases []DatabaseOption
 	Found     []string // names at the top of the tree, shown when nothing was recognised
+
+	UploadLimit int64 // bytes of one upload
 }
 
 // DatabaseOption is a database that can be ticked.

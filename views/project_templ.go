@@ -484,7 +484,7 @@ func projectOverview(p ProjectPage) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = dropZone(p.Project.ID, p.UploadLimit, false).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = dropZone(p.Project.ID, "Deploy a new version", p.UploadLimit, false).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -66,7 +66,7 @@ func (c *evidenceCase) killed(signal int) coderunner.Failure {
 		name = fmt.Sprintf("signal %d", signal)
 	}
 	f := coderunner.Failure{ID: c.ev.Step + ".killed", Title: fmt.Sprintf("%s was ended by %s.", c.subject(), name),
-		Detail: c.ranFor() + "The command was: " + quote(c.ev.Command) + ".", Next: "Read its last lines below; deploy again if it was ended by hand."}
+		Detail: c.ranFor() + "The command was: " + quote(c.ev.Command) + ".", Next: "Read its last lines; deploy again if it was ended by hand."}
 	switch syscall.Signal(signal) {
 	case syscall.SIGKILL:
 		f.Next = "Something killed it from outside, most often for lack of memory. Make it use less, and deploy again."
@@ -116,7 +116,7 @@ func (c *evidenceCase) exited() coderunner.Failure {
 	code := c.ev.ExitCode
 	if c.ev.Step != "start" {
 		f := coderunner.Failure{ID: c.ev.Step + ".failed", Title: fmt.Sprintf("%s failed with exit code %d.", c.subject(), code),
-			Detail: "The command was: " + quote(c.ev.Command) + ".", Next: fmt.Sprintf("Read its last lines below, correct what they name, and deploy again. The %s command can be changed in the plan.", c.ev.Step)}
+			Detail: "The command was: " + quote(c.ev.Command) + ".", Next: fmt.Sprintf("Read its last lines, correct what they name, and deploy again. The %s command can be changed in the plan.", c.ev.Step)}
 		if at, m := c.last(uncaught); at >= 0 {
 			c.shownBy, f.Detail = at, cut(m[1])
 		}
@@ -132,7 +132,7 @@ func (c *evidenceCase) exited() coderunner.Failure {
 			Next:   "Start the server itself, in the foreground: no & or daemon option at the end of the start command, and a call of listen(process.env.PORT) in the code."}
 	}
 	f := coderunner.Failure{ID: "start.exited", Title: fmt.Sprintf("The app ended %s with exit code %d.", when, code),
-		Detail: c.ranFor() + "The start command was: " + quote(c.ev.Command) + ".", Next: "Read its last lines below, correct what they name, and deploy again."}
+		Detail: c.ranFor() + "The start command was: " + quote(c.ev.Command) + ".", Next: "Read its last lines, correct what they name, and deploy again."}
 	if at, m := c.last(uncaught); at >= 0 {
 		c.shownBy, f.Detail = at, "It stopped on an error that nothing caught: "+cut(m[1])
 	}

@@ -102,7 +102,7 @@ func (c *evidenceCase) answers() coderunner.Failure {
 	}
 	f := coderunner.Failure{ID: "health.status", Title: fmt.Sprintf("The app answers %d to GET %s.", c.ev.Status, cut(where)),
 		Detail: fmt.Sprintf("It was asked for %s; anything below 500 would have been taken as healthy.", spell(c.ev.Timeout)),
-		Next:   "Read its last lines below and correct the error. If that path needs something that is not there yet, set another health path in the plan."}
+		Next:   "Read its last lines and correct the error. If that path needs something that is not there yet, set another health path in the plan."}
 	if cause, ok := c.read(); ok {
 		f.Detail, f.Next = strings.TrimSpace(cause.Title+" "+cause.Detail), cause.Next
 	}

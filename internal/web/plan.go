@@ -51,6 +51,7 @@ func (s *site) planPage(r *http.Request, user coderunner.User, root string) (pag
 		return page, err
 	}
 	page.New = len(deployments) == 0
+	page.UploadLimit = s.UploadLimit
 	page.Runtimes = s.appliancesOf(coderunner.RuntimeAppliance)
 	page.Databases, err = s.databaseOptions(r, page)
 	return page, err

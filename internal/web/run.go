@@ -69,11 +69,7 @@ func (s *site) beside(ctx context.Context, user coderunner.User, page *views.Run
 		if err != nil {
 			return err
 		}
-		for _, run := range open {
-			if run.State != coderunner.RunQueued {
-				page.Ahead = &run
-			}
-		}
+		page.Ahead = ahead(page.Run, open)
 		return nil
 	}
 	current, err := s.Store.CurrentDeployment(ctx, user.ID, page.Project.ID)
@@ -84,6 +80,17 @@ func (s *site) beside(ctx context.Context, user coderunner.User, page *views.Run
 		return nil
 	}
 	return err
+}
+
+// ahead answers which of a project's open runs a queued one waits for, nil for none.
+// It may have begun itself since it was read.
+func ahead(queued coderunner.Run, open []coderunner.Run) (at *coderunner.Run) {
+	for _, run := range open {
+		if run.State != coderunner.RunQueued && run.ID != queued.ID {
+			at = &run
+		}
+	}
+	return at
 }
 
 // cancel asks a run to stop. One that has ended meanwhile is simply shown.

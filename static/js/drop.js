@@ -13,7 +13,8 @@ if (zone) start(zone, document.querySelector("[data-drop-veil]"));
 function start(zone, veil) {
   const part = (name) => zone.querySelector(`[${name}]`);
   const ask = part("data-drop-ask"), working = part("data-drop-progress"), error = part("data-drop-error");
-  const status = part("data-drop-status"), bar = part("data-drop-bar"), omitted = part("data-drop-omitted");
+  const status = part("data-drop-status"), amount = part("data-drop-sent");
+  const bar = part("data-drop-bar"), omitted = part("data-drop-omitted");
   const limit = Number(zone.dataset.limit);
   let attempt = null; // an AbortController while an upload is being prepared or sent
 
@@ -24,8 +25,11 @@ function start(zone, veil) {
     veil.hidden = true;
   }
 
-  function say(words, value) {
-    status.textContent = words;
+  // say shows how far it is. What is announced are the words, when they change; the
+  // amount beside them changes many times a second.
+  function say(words, value, sent = "") {
+    if (status.textContent !== words) status.textContent = words;
+    amount.textContent = sent;
     if (value === undefined) bar.removeAttribute("value");
     else bar.value = value;
   }
@@ -67,7 +71,7 @@ function start(zone, veil) {
       const path = uploadPath({ ...about, project: zone.dataset.project });
       const place = await upload(path, body, {
         signal: mine.signal,
-        sent: (bytes) => say(`Uploading ${label}: ${size(Math.min(bytes, total))} of ${size(total)}`, Math.min(1, bytes / total)),
+        sent: (bytes) => say(`Uploading ${label}`, Math.min(1, bytes / total), `${size(Math.min(bytes, total))} of ${size(total)}`),
         all: () => say(`Reading ${label} and making a plan…`),
       });
       say("Opening the plan…");
