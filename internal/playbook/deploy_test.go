@@ -95,6 +95,9 @@ func TestDeployAndDestroy(t *testing.T) {
 	if !strings.HasPrefix(env["DATABASE_URL"], "postgres://app:") || env["PGPASSWORD"] == "" || env["PORT"] != "3000" || env["NODE_ENV"] != "production" || env["GREETING"] != "a secret greeting" {
 		t.Errorf("the app's environment is %v", env)
 	}
+	if steps, err := p.store.Steps(t.Context(), run.ID); err != nil || steps[len(steps)-1].Title != "Clean up" {
+		t.Errorf("the last step of a first deploy is %+v, %v", steps[len(steps)-1], err)
+	}
 	text := p.logText(t, run.ID)
 	for _, want := range []string{"installing", "listening on 3000", "installed", "answers 200"} {
 		if !strings.Contains(text, want) {

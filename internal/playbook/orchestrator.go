@@ -80,6 +80,9 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		if n.Origin == coderunner.FromRollback {
 			list = releaseSteps(databases, e.title)
 		}
+		if book == DeployPlaybook { // there is no version before this one
+			list[len(list)-1].Title = "Clean up"
+		}
 		run, err = e.begin(ctx, s, project, "deployment.create", store.NewRun{ProjectID: project.ID, DeploymentID: deployment.ID, Playbook: book, Steps: list})
 		return err
 	})
