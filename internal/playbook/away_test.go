@@ -79,7 +79,7 @@ func TestProviderStaysAway(t *testing.T) {
 		// It is back: the reconciler removes what the run had begun, and forgets it.
 		c.on.Store(nil)
 		within, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		for err := c.property.settled(within); err != nil; err = c.property.settled(within) {
+		for err := c.settled(within); err != nil; err = c.settled(within) {
 			if within.Err() != nil {
 				t.Fatalf("away from %q on, then back: %v", call, err)
 			}
