@@ -75,9 +75,9 @@ func TestGuessingIsThrottled(t *testing.T) {
 	for i := range 11 {
 		a = program{w: w}.send("POST", "/auth/login", credentials("ada@example.com", "wrong password"), "X-Forwarded-For", "198.51.100."+string(rune('0'+i%10)))
 	}
-	a.wantProblem(http.StatusTooManyRequests, coderunner.Throttled)
-	if a.header.Get("Retry-After") == "" {
-		t.Error("there is no Retry-After")
+	p := a.wantProblem(http.StatusTooManyRequests, coderunner.Throttled)
+	if wait := a.header.Get("Retry-After"); wait == "" || p.Detail != "Too many tries to log in. Try again in "+wait+" seconds." {
+		t.Errorf("Retry-After is %q, and the problem says %q", wait, p.Detail)
 	}
 	program{w: w}.send("POST", "/auth/login", credentials("bob@example.com", password)).want(http.StatusOK)
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -24,6 +26,8 @@ type Problem struct {
 	Kind      string       `json:"kind,omitempty" enum:"invalid,unauthenticated,forbidden,not_found,conflict,too_large,throttled,unavailable,internal"`
 	RequestID string       `json:"request_id" doc:"Names the request in the server's log."`
 	Errors    []FieldError `json:"errors,omitempty" nullable:"false" doc:"The parts of the request that are at fault, if it is parts."`
+
+	retryAfter time.Duration
 }
 
 // FieldError is what is wrong with one part of a request.
@@ -48,13 +52,13 @@ func (p *Problem) GetHeaders() http.Header {
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="coderunner"`)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		header.Set("Retry-After", "5")
+		header.Set("Retry-After", strconv.Itoa(int(p.retryAfter/time.Second)))
 	}
 	return header
 }
 
 func newProblem(ctx context.Context, status int, kind coderunner.Kind, detail string) *Problem {
-	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Kind: string(kind), RequestID: visitOf(ctx).id}
+	return &Problem{retryAfter: coderunner.RetryAfter(nil), Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Kind: string(kind), RequestID: visitOf(ctx).id}
 }
 
 // statusOf is the one place that maps kinds to HTTP statuses.
@@ -84,6 +88,7 @@ func statusOf(kind coderunner.Kind) int {
 func (s *server) problem(ctx context.Context, err error) *Problem {
 	kind := coderunner.KindOf(err)
 	p := newProblem(ctx, statusOf(kind), kind, coderunner.Sentence(err))
+	p.retryAfter = coderunner.RetryAfter(err)
 	var e *coderunner.Error
 	if errors.As(err, &e) && e.Field != "" {
 		p.Errors = []FieldError{{Field: e.Field, Message: e.Message}}

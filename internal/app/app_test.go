@@ -20,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/coderunner/coderunner/internal/edge/daemon"
 	"github.com/coderunner/coderunner/internal/testdb"
 )
 
@@ -62,7 +63,11 @@ func serve(t *testing.T, config Config) *server {
 	for lines.Scan() {
 		if _, address, found := strings.Cut(lines.Text(), "is ready: "); found {
 			s.url = strings.TrimSpace(address)
-			s.port = s.url[strings.LastIndex(s.url, ":")+1:]
+			status, err := daemon.NewClient(config.DataDir, nil, slog.New(slog.DiscardHandler)).Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.port = status.Address[strings.LastIndex(status.Address, ":")+1:]
 			go func() {
 				for lines.Scan() { // the rest is read, so that nobody waits for us
 				}
@@ -118,11 +123,17 @@ func (s *server) call(method, path string, body, answer any) int {
 // get requests a path of a host, as browsers do.
 func (s *server) get(host, path string, cookies ...*http.Cookie) (int, string) {
 	s.t.Helper()
+	return s.getExactly(host+":"+s.port, path, cookies...)
+}
+
+// getExactly is get of a host as it stands in the header.
+func (s *server) getExactly(host, path string, cookies ...*http.Cookie) (int, string) {
+	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://127.0.0.1:"+s.port+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Host = host + ":" + s.port
+	req.Host = host
 	for _, c := range cookies {
 		req.AddCookie(c)
 	}
@@ -141,22 +152,28 @@ func (s *server) get(host, path string, cookies ...*http.Cookie) (int, string) {
 // signUp makes an account through the page and answers its cookies.
 func (s *server) signUp(email string) []*http.Cookie {
 	s.t.Helper()
-	form := url.Values{"email": {email}, "password": {"correct horse battery"}}
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://127.0.0.1:"+s.port+"/signup", strings.NewReader(form.Encode()))
+	res := s.post("localhost:"+s.port, "/signup", url.Values{"email": {email}, "password": {"correct horse battery"}})
+	if len(res.Cookies()) == 0 {
+		s.t.Fatalf("a sign-up answers %s without a cookie", res.Status)
+	}
+	return res.Cookies()
+}
+
+// post sends a form, and follows no redirect.
+func (s *server) post(host, path string, form url.Values) *http.Response {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://127.0.0.1:"+s.port+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Host = "localhost:" + s.port
+	req.Host = host
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer res.Body.Close()
-	if len(res.Cookies()) == 0 {
-		s.t.Fatalf("a sign-up answers %s without a cookie", res.Status)
-	}
-	return res.Cookies()
+	res.Body.Close()
+	return res
 }
 
 // eventually tries until ok, for at most a minute.

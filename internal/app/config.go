@@ -83,6 +83,9 @@ func (c *Config) check() error {
 	if c.LogDays < 1 {
 		return coderunner.Errorf(coderunner.Invalid, "--keep-logs %d is too short. Give a number of days, at least 1.", c.LogDays)
 	}
+	if name, own := ownKernel(c.Runtime); own {
+		return coderunner.Errorf(coderunner.Invalid, "--runtime %q gives each sandbox a kernel of its own (%s), which does not work here: CodeRunner enters sandboxes through the kernel that they share with this machine. Leave --runtime out.", c.Runtime, name)
+	}
 	c.AppsDomain = strings.ToLower(strings.Trim(c.AppsDomain, "."))
 	if c.AppsDomain == "" || strings.ContainsAny(c.AppsDomain, "/: ") {
 		return coderunner.Errorf(coderunner.Invalid, "--apps-domain %q is not a domain. Write it like apps.example.com; the port and the scheme are those of --public-url.", c.AppsDomain)
@@ -94,6 +97,18 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// ownKernel recognises the runtimes whose sandboxes cannot be entered: see
+// docs/decisions/0007-processes-enter-without-the-runtime.md.
+func ownKernel(runtime string) (name string, own bool) {
+	runtime = strings.ToLower(runtime)
+	for sign, name := range map[string]string{"kata": "Kata Containers", "runsc": "gVisor", "gvisor": "gVisor", "firecracker": "Firecracker", "runhcs": "Hyper-V", "urunc": "urunc", "wasm": "WebAssembly"} {
+		if strings.Contains(runtime, sign) {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // addresses are the names under which the world reaches us.

@@ -4,11 +4,14 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/json"
+	"html"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -117,21 +120,67 @@ func (s *server) destroy(projectID, name string) {
 	}
 }
 
-// TestDatabaseAway cuts the platform's database off while an app runs and
-// another deploy is under way: the app serves on, the pages say what is wrong, and all
-// goes on when the database is back.
+// databaseAway is how long the platform's database is away: longer than a run's lease, and
+// than anything of ours waits for a connection.
+const databaseAway = 65 * time.Second
+
+// countsRequests prints a line for each request.
+const countsRequests = `let n = 0;
+require("node:http").createServer((req, res) => { console.log("request", ++n, "of", req.url); res.end("ok"); }).listen(process.env.PORT);`
+
+// lines answers the texts of a log, which are numbered without gaps.
+func (s *server) lines(path string) (texts []string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://127.0.0.1:"+s.port+"/api/v1/"+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for in := json.NewDecoder(res.Body); in.More(); {
+		var line struct {
+			Seq  int
+			Text string
+		}
+		if err := in.Decode(&line); err != nil {
+			s.t.Fatalf("%s: %v", path, err)
+		}
+		texts = append(texts, line.Text)
+		if line.Seq != len(texts) {
+			s.t.Errorf("%s: line %d has the number %d", path, len(texts), line.Seq)
+		}
+	}
+	return texts
+}
+
+func count(lines []string, text string) (n int) {
+	for _, line := range lines {
+		if line == text {
+			n++
+		}
+	}
+	return n
+}
+
+// TestDatabaseAway cuts the platform's database off for a minute while an app runs and
+// another deploy is under way: the app serves on, pages and API say what is wrong, and
+// all goes on when the database is back, with every line that was printed meanwhile.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
 	wire, dsn := freshDatabase(t)
 	config := DefaultConfig()
 	config.DataDir, config.DatabaseURL = t.TempDir(), dsn
 	s := serve(t, config)
-	hello := archive(t, "node-hello", nil)
-	first, run := s.deploy("steady", hello)
+	first, run := s.deploy("steady", archive(t, "node-hello", map[string]string{"index.js": countsRequests}))
+	steadys := s.token
 	if state := s.ended(run); state != "SUCCEEDED" {
 		t.Fatalf("the deploy ended %s", state)
 	}
-	second, run := s.deploy("midway", archive(t, "node-hello", map[string]string{"package.json": `{"name":"x","scripts":{"build":"sleep 3","start":"node index.js"}}`}))
+	second, run := s.deploy("midway", archive(t, "node-hello", map[string]string{"package.json": `{"name":"x","scripts":{"build":"echo build begins && sleep 3 && echo build ends","start":"node index.js"}}`}))
 	eventually(t, "the build's beginning", func() bool {
 		var now struct {
 			Steps []struct{ Name, State string } `json:"steps"`
@@ -147,29 +196,33 @@ func TestDatabaseAway(t *testing.T) {
 
 	cookies := s.signUp("somebody@example.com")
 	wire.cut()
-	var problem struct {
-		Status    int    `json:"status"`
-		Detail    string `json:"detail"`
-		RequestID string `json:"request_id"`
-	}
-	if status := s.call(http.MethodGet, "projects", nil, &problem); status != http.StatusServiceUnavailable || problem.Detail == "" || problem.RequestID == "" {
-		t.Errorf("without its database the API answers %d %+v", status, problem)
-	}
-	if !strings.Contains(problem.Detail, "Apps keep running; try again in a moment.") {
-		t.Errorf("without its database the API says %q", problem.Detail)
-	}
-	if status, page := s.get("localhost", "/projects", cookies...); status != http.StatusServiceUnavailable || !strings.Contains(page, "Apps keep running; try again in a moment.") {
-		t.Errorf("without its database the dashboard answers %d %s", status, page)
-	}
-	if status, body := s.get("steady.localhost", "/"); status != http.StatusOK {
-		t.Errorf("without the platform's database the app answers %d %s", status, body)
-	}
-	// Longer than the lease: the run is given up and has to be taken again.
-	gone := time.NewTimer(8 * time.Second)
+	gone, again := time.NewTimer(databaseAway), time.NewTicker(5*time.Second)
 	defer gone.Stop()
-	<-gone.C
-	if status, _ := s.get("steady.localhost", "/"); status != http.StatusOK {
-		t.Errorf("after a while without the database the app answers %d", status)
+	defer again.Stop()
+	const sentence = "The platform's database does not answer right now. Apps keep running; try again in a moment."
+	asked := 0
+	for away := true; away; {
+		var problem struct {
+			Detail    string `json:"detail"`
+			RequestID string `json:"request_id"`
+		}
+		if status := s.call(http.MethodGet, "projects", nil, &problem); status != http.StatusServiceUnavailable || problem.Detail != sentence || problem.RequestID == "" {
+			t.Errorf("without its database the API answers %d %+v", status, problem)
+		}
+		for _, path := range []string{"/projects", "/runs/" + run} {
+			if status, page := s.get("localhost", path, cookies...); status != http.StatusServiceUnavailable || !strings.Contains(html.UnescapeString(page), sentence) {
+				t.Errorf("without its database the dashboard answers to %s %d %s", path, status, page)
+			}
+		}
+		asked++
+		if status, body := s.get("steady.localhost", "/away-"+strconv.Itoa(asked)); status != http.StatusOK {
+			t.Errorf("without the platform's database the app answers %d %s", status, body)
+		}
+		select {
+		case <-again.C:
+		case <-gone.C:
+			away = false
+		}
 	}
 
 	wire.mend()
@@ -177,6 +230,30 @@ func TestDatabaseAway(t *testing.T) {
 	if state := s.ended(run); state != "SUCCEEDED" {
 		t.Errorf("the deploy that was under way ended %s", state)
 	}
+	log := s.lines("runs/" + run + "/log")
+	if count(log, "Done.") != 1 || log[len(log)-1] != "Done." || count(log, "build begins") == 0 || count(log, "build ends") != 1 {
+		t.Errorf("its log is\n%s", strings.Join(log, "\n"))
+	}
+	var deployments struct {
+		Items []struct{ Status string }
+	}
+	s.call(http.MethodGet, "projects/"+second+"/deployments", nil, &deployments)
+	if len(deployments.Items) != 1 || deployments.Items[0].Status != "RUNNING" {
+		t.Errorf("its project has the deployments %+v", deployments.Items)
+	}
+	midways := s.token
+	s.token = steadys
+	eventually(t, "what the other app printed meanwhile", func() bool {
+		printed := strings.Join(s.lines("projects/"+first+"/logs"), "\n")
+		return strings.Contains(printed, " of /away-"+strconv.Itoa(asked))
+	})
+	printed := strings.Join(s.lines("projects/"+first+"/logs"), "\n")
+	for i := range asked {
+		if n := strings.Count(printed+"\n", " of /away-"+strconv.Itoa(i+1)+"\n"); n != 1 {
+			t.Errorf("request %d of the time without a database is in the app's log %d times:\n%s", i+1, n, printed)
+		}
+	}
+	s.token = midways
 	if status, body := s.get("midway.localhost", "/"); status != http.StatusOK {
 		t.Errorf("its app answers %d %s", status, body)
 	}

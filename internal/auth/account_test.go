@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,11 +181,56 @@ func TestThrottleSignUps(t *testing.T) {
 	}
 	now := time.Now()
 	for range 60 {
-		if err := th.signUp(peer, now); err != nil {
+		if err := th.signUp(rand.Text()+"@example.com", peer, now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantKind(t, "the 61st account of one address", th.signUp(peer, now), coderunner.Throttled)
+	wantKind(t, "the 61st account of one address", th.signUp(email, peer, now), coderunner.Throttled)
+	if err := th.signUp(email, "192.0.2.2", now); err != nil {
+		t.Errorf("from another address: %v", err)
+	}
+}
+
+// TestThrottleEnds waits as long as each refusal says, and no longer.
+func TestThrottleEnds(t *testing.T) {
+	t.Parallel()
+	elsewhere := func(i int) string { return fmt.Sprint("198.51.100.", i) }
+	anybody := func(i int) string { return fmt.Sprint("user", i, "@example.com") }
+	for what, tt := range map[string]struct {
+		tries int // that are let through
+		try   func(th *throttle, i int, now time.Time) error
+	}{
+		"log-ins of one account": {30, func(th *throttle, i int, now time.Time) error {
+			_, err := th.logIn(email, elsewhere(i), now)
+			return err
+		}},
+		"log-ins of one address":  {50, func(th *throttle, i int, now time.Time) error { _, err := th.logIn(anybody(i), peer, now); return err }},
+		"sign-ups of one account": {10, func(th *throttle, i int, now time.Time) error { return th.signUp(email, elsewhere(i), now) }},
+		"sign-ups of one address": {60, func(th *throttle, i int, now time.Time) error { return th.signUp(anybody(i), peer, now) }},
+	} {
+		th, err := newThrottle()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		for i := range tt.tries {
+			if err := tt.try(th, i, now); err != nil {
+				t.Fatalf("%s, try %d: %v", what, i+1, err)
+			}
+		}
+		var refused *coderunner.Error
+		for range 3 { // a refused try makes it no longer
+			err := tt.try(th, 200, now)
+			wantKind(t, what, err, coderunner.Throttled)
+			if !errors.As(err, &refused) || refused.After <= 0 || !strings.Contains(refused.Message, fmt.Sprintf("Try again in %d seconds.", coderunner.RetryAfter(err)/time.Second)) {
+				t.Fatalf("%s are refused with %+v", what, err)
+			}
+		}
+		wantKind(t, what+", too early", tt.try(th, 201, now.Add(refused.After-time.Millisecond)), coderunner.Throttled)
+		if err := tt.try(th, 202, now.Add(refused.After+time.Millisecond)); err != nil {
+			t.Errorf("%s, after %s: %v", what, refused.After, err)
+		}
+	}
 }
 
 func TestKeyFile(t *testing.T) {

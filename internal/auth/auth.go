@@ -62,7 +62,8 @@ func New(config Config, st *store.Store) (*Service, error) {
 	}, nil
 }
 
-// Register makes an account; Conflict when the address has one, in any case.
+// Register makes an account; Conflict when the address has one, in any case, Throttled
+// after too many tries.
 // peer is the client's address without a port.
 func (s *Service) Register(ctx context.Context, email, password, peer string) (coderunner.User, error) {
 	email, err := coderunner.NormalizeEmail(email)
@@ -72,7 +73,7 @@ func (s *Service) Register(ctx context.Context, email, password, peer string) (c
 	if err := coderunner.CheckPassword(password); err != nil {
 		return coderunner.User{}, err
 	}
-	if err := s.throttle.signUp(peer, s.now()); err != nil {
+	if err := s.throttle.signUp(email, peer, s.now()); err != nil {
 		return coderunner.User{}, err
 	}
 	hash, err := s.hasher.hash(ctx, password)

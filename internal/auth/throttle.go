@@ -24,9 +24,12 @@ const remembered = 20_000
 //	account  this account from anywhere       many addresses that try one account
 //
 // The last would let strangers lock somebody out, so an address from which the
-// account was logged in to before is not held to it.
+// account was logged in to before is not held to it. A sign-up is counted against the
+// address that it comes from and the account that it asks for: its answer tells whether
+// there is one.
 type throttle struct {
-	pair, peer, account, signUps *buckets
+	pair, peer, account        *buckets
+	signUps, signUpsForAccount *buckets
 
 	known *lru.Cache[string, struct{}] // pairs that have logged in
 }
@@ -46,6 +49,7 @@ func newThrottle() (*throttle, error) {
 		{&t.peer, 5 * time.Second, 50},
 		{&t.account, 20 * time.Second, 30},
 		{&t.signUps, 10 * time.Second, 60},
+		{&t.signUpsForAccount, 30 * time.Second, 10},
 	} {
 		if *b.at, err = newBuckets(b.every, b.burst); err != nil {
 			return nil, err
@@ -98,10 +102,15 @@ func (t *throttle) logIn(email, peer string, now time.Time) (attempt, error) {
 	return a, nil
 }
 
-// signUp counts a new account of an address, or refuses it.
-func (t *throttle) signUp(peer string, now time.Time) error {
-	if _, wait := t.signUps.take(peerKey(peer), now); wait > 0 {
+// signUp counts a try to make an account, or refuses it.
+func (t *throttle) signUp(email, peer string, now time.Time) error {
+	giveBack, wait := t.signUps.take(peerKey(peer), now)
+	if wait > 0 {
 		return tooMany(wait, "Too many accounts were made from your address.")
+	}
+	if _, wait := t.signUpsForAccount.take(accountKey(email), now); wait > 0 {
+		giveBack()
+		return tooMany(wait, "Too many tries to make an account with this e-mail address.")
 	}
 	return nil
 }
@@ -112,7 +121,9 @@ func tooMany(wait time.Duration, what string) error {
 	if seconds == 1 {
 		unit = "second"
 	}
-	return coderunner.Errorf(coderunner.Throttled, "%s Try again in %d %s.", what, seconds, unit)
+	err := coderunner.Errorf(coderunner.Throttled, "%s Try again in %d %s.", what, seconds, unit)
+	err.After = wait
+	return err
 }
 
 // accountKey bounds what an endless e-mail address would keep in memory.

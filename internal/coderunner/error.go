@@ -3,6 +3,7 @@ package coderunner
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what sort of failure an Error is. One place (web and api each have
@@ -28,6 +29,7 @@ type Error struct {
 	Field   string // the form field or JSON member at fault, if one is
 	Message string
 	Err     error
+	After   time.Duration // when to try again, of what succeeds later; 0 if nobody knows
 }
 
 func (e *Error) Error() string {
@@ -67,6 +69,16 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Internal
+}
+
+// RetryAfter returns how long to wait before another try of what failed with err: whole
+// seconds, a few if nobody knows better.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) && e.After > 0 {
+		return (e.After + time.Second - 1).Truncate(time.Second)
+	}
+	return 5 * time.Second
 }
 
 // Sentence returns what a user may read about err: the message of the first

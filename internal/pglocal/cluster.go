@@ -288,6 +288,8 @@ func (c *Cluster) open(ctx context.Context, server *postmaster) error {
 	return nil
 }
 
+// ensure makes the role and the database. It speaks to the cluster before there is a
+// schema of ours, and names take no parameters: these are no queries of sqlc's.
 func ensure(ctx context.Context, conn *pgx.Conn) error {
 	var roles, databases int
 	err := conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_roles WHERE rolname = $1), (SELECT count(*) FROM pg_database WHERE datname = $2)`,

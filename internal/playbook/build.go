@@ -325,6 +325,18 @@ func removeBuilders(ctx context.Context, st *step) error {
 	return nil
 }
 
+// leaveBuilders: the reconciler removes every builder without a run.
+func leaveBuilders(ctx context.Context, st *step) error {
+	for _, kind := range []string{"install", "change", "build"} {
+		if made, err := st.recorded(ctx, kind+"-"+st.run.ID); err != nil {
+			return err
+		} else if made && (kind == "build") == (st.Name == "build") {
+			st.say("The sandbox of the %s could not be removed now; it will be as soon as that is possible.", kind)
+		}
+	}
+	return nil
+}
+
 // runCommand runs one of the plan's commands in the sandbox's own shell, as the sandbox's user.
 func (st *step) runCommand(ctx context.Context, name, command string, env map[string]string) error {
 	st.say("$ %s", command)

@@ -79,8 +79,8 @@ func (s *steps) serve(database bool) {
 // serveActions are the steps that serve adds, and those before.
 func serveActions() map[string]action {
 	return map[string]action{
-		"database": {do: provisionDatabases, undo: stopStartedDatabases},
-		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox},
+		"database": {do: provisionDatabases, undo: stopStartedDatabases, handOver: abandonStartedDatabases},
+		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox, handOver: abandonAppSandbox},
 		"start":    {do: startApp},
 		"health":   {do: awaitHealth},
 		"route":    {do: moveRoute, undo: restoreRoute},
@@ -90,8 +90,8 @@ func serveActions() map[string]action {
 
 func deployPlaybook() playbook {
 	actions := serveActions()
-	actions["install"] = action{do: install, undo: removeBuilders}
-	actions["build"] = action{do: build, undo: removeBuilders}
+	actions["install"] = action{do: install, undo: removeBuilders, handOver: leaveBuilders}
+	actions["build"] = action{do: build, undo: removeBuilders, handOver: leaveBuilders}
 	return playbook{secrets: true, steps: actions, succeed: nothing, fail: deploymentFails}
 }
 

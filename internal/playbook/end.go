@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/store"
@@ -13,12 +14,10 @@ import (
 // end undoes what a run that did not succeed had begun, and writes the end.
 func (x *execution) end(owned context.Context, state coderunner.RunState, failure *coderunner.Failure) error {
 	if state != coderunner.RunSucceeded {
-		ctx, cancel := context.WithTimeout(owned, cleanupTime)
-		defer cancel()
 		if state == coderunner.RunCancelled {
 			x.log.Say("", "Cancelled. Undoing what was begun.")
 		}
-		if err := x.undo(ctx); err != nil {
+		if err := x.undo(owned); err != nil {
 			return x.abandon(owned, fmt.Errorf("undoing: %w", err))
 		}
 	}
@@ -117,17 +116,50 @@ func (x *execution) recorded(ctx context.Context, name string) (bool, error) {
 	return slices.ContainsFunc(records, func(r coderunner.SandboxRecord) bool { return r.ID == name }), err
 }
 
-// undo reverses the begun steps, last first.
-func (x *execution) undo(ctx context.Context) error {
-	var errs []error
+// undo reverses the begun steps, last first. What the provider could not do for long
+// enough is handed over: a provider that stays away keeps no run from its end.
+func (x *execution) undo(owned context.Context) error {
+	ctx, cancel := context.WithTimeout(owned, cleanupTime)
+	defer cancel()
+	enough := time.Now().Add(min(x.e.cfg.RetryFor, cleanupTime/2))
+	var failed []*step
 	for i := len(x.steps) - 1; i >= 0; i-- {
-		st := x.steps[i]
-		if st.action.undo == nil || st.State == coderunner.StepPending || st.State == coderunner.StepSkipped {
-			continue
-		}
-		if err := st.action.undo(ctx, st); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", st.Name, err))
+		if st := x.steps[i]; st.action.undo != nil && st.State != coderunner.StepPending && st.State != coderunner.StepSkipped {
+			failed = append(failed, st)
 		}
 	}
-	return errors.Join(errs...)
+	for wait := 250 * time.Millisecond; ; wait = min(wait*2, 8*time.Second) {
+		again, errs := failed, []error(nil)
+		failed = nil
+		for _, st := range again {
+			if err := st.action.undo(ctx, st); err != nil {
+				failed, errs = append(failed, st), append(errs, fmt.Errorf("%s: %w", st.Name, err))
+			}
+		}
+		err := errors.Join(errs...)
+		if err == nil || owned.Err() != nil || errors.Is(err, store.ErrLeaseLost) {
+			return err
+		}
+		if time.Now().Add(wait).After(enough) {
+			return x.handOver(owned, failed, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// handOver leaves to the reconciler what could not be undone, for which there is why.
+func (x *execution) handOver(ctx context.Context, failed []*step, why error) error {
+	x.e.log.Warn("undoing a run; the rest is left to the reconciler", "run", x.run.ID, "err", why)
+	for _, st := range failed {
+		if st.action.handOver == nil {
+			return why
+		}
+		if err := st.action.handOver(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
 }

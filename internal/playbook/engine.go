@@ -11,7 +11,8 @@
 // A step looks before it acts and may be done twice. It ends done, failed (the
 // user's code), errored (ours; retried with backoff) or cancelled. A run that
 // does not succeed undoes its begun steps, last first, on a context that
-// outlives the cancellation.
+// outlives the cancellation; what the provider cannot undo for long enough is left
+// to the reconciler, so that the run ends.
 package playbook
 
 import (

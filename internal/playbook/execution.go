@@ -15,7 +15,8 @@ import (
 	"github.com/coderunner/coderunner/internal/store"
 )
 
-// cleanupTime bounds the undoing of a run that did not succeed.
+// cleanupTime bounds the undoing of a run that did not succeed. For half of it, what the
+// provider could not do is tried again.
 const cleanupTime = time.Minute
 
 // playbook is a named list of steps.
@@ -32,6 +33,9 @@ type playbook struct {
 type action struct {
 	do   func(ctx context.Context, st *step) error
 	undo func(ctx context.Context, st *step) error // nil: nothing to undo
+	// handOver leaves what cannot be undone now to the reconciler. Without it the run does
+	// not end before it is undone.
+	handOver func(ctx context.Context, st *step) error
 	// final steps are not stopped by a cancel once begun.
 	final bool
 	// always steps are begun even after a cancel once those before them are done, and

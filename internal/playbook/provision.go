@@ -150,6 +150,26 @@ func stopStartedDatabases(ctx context.Context, st *step) error {
 	return nil
 }
 
+// abandonStartedDatabases has the reconciler stop them.
+func abandonStartedDatabases(ctx context.Context, st *step) error {
+	var begun begunDatabases
+	if err := st.output(st.Name, &begun); err != nil || len(begun.Started) == 0 {
+		return err
+	}
+	st.say("The databases could not be stopped now; they will be as soon as that is possible.")
+	return st.guarded(ctx, func(s *store.Store) error {
+		for _, id := range begun.Started {
+			if err := s.SetDatabaseStopped(ctx, id, true); err != nil {
+				return err
+			}
+			if err := s.AbandonSandbox(ctx, databaseSandbox(id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) error {
 	def, err := st.e.catalogue.Get(d.Appliance)
 	if err != nil {
@@ -423,6 +443,12 @@ func removeAppSandbox(ctx context.Context, st *step) error {
 		st.say("Removed the sandbox again.")
 	}
 	return nil
+}
+
+// abandonAppSandbox has the reconciler remove it.
+func abandonAppSandbox(ctx context.Context, st *step) error {
+	st.say("The sandbox could not be removed now; it will be as soon as that is possible.")
+	return st.guarded(ctx, func(s *store.Store) error { return s.AbandonSandbox(ctx, st.appSandbox()) })
 }
 
 // remove destroys a sandbox and then forgets it.

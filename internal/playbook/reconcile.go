@@ -138,7 +138,11 @@ func (e *Engine) mend(ctx context.Context, r coderunner.SandboxRecord, m *mendin
 }
 
 func (e *Engine) removeUnwanted(ctx context.Context, r coderunner.SandboxRecord) error {
-	if err := e.provider.Stop(ctx, r.ID, appProcess, stopGrace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+	process, grace := appProcess, stopGrace
+	if r.Purpose == coderunner.ForDatabase {
+		process, grace = databaseProcess, databaseGrace
+	}
+	if err := e.provider.Stop(ctx, r.ID, process, grace); err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return err
 	}
 	if err := e.drainOutput(ctx, r.ID); err != nil {

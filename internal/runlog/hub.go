@@ -74,6 +74,7 @@ func (h *Hub) listen(ctx context.Context) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	for _, channel := range channels {
+		// No query of sqlc's: LISTEN takes no parameters, and belongs to this connection.
 		if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize()); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/coderunner/coderunner/db"
+	"github.com/coderunner/coderunner/internal/store/sqlc"
 )
 
 // Migrate brings the schema, ours and the queue's, to the newest version.
@@ -42,13 +43,11 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 		return err
 	}
 	defer session.Release()
-	const lockName = "hashtext('coderunner river migrate')"
-	if _, err := session.Exec(ctx, "SELECT pg_advisory_lock("+lockName+")"); err != nil {
+	q := sqlc.New(session)
+	if err := q.LockQueueMigration(ctx); err != nil {
 		return err
 	}
-	defer func() {
-		_, _ = session.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock("+lockName+")")
-	}()
+	defer func() { _ = q.UnlockQueueMigration(context.WithoutCancel(ctx)) }()
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {
 		return err

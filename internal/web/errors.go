@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -60,11 +62,16 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.tell(w, r, status, err)
 }
 
+// retryAfter says when another try may succeed.
+func retryAfter(w http.ResponseWriter, status int, err error) {
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(int(coderunner.RetryAfter(err)/time.Second)))
+	}
+}
+
 // tell shows a status with err's sentence, in the form that suits who asks.
 func (s *site) tell(w http.ResponseWriter, r *http.Request, status int, err error) {
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "5")
-	}
+	retryAfter(w, status, err)
 	if wantsJSON(r) {
 		sentence := coderunner.Sentence(err)
 		if status == http.StatusUnauthorized {

@@ -57,6 +57,7 @@ func (s *site) enter(w http.ResponseWriter, r *http.Request, show func(views.Aut
 	if field != "email" && field != "password" {
 		field = ""
 	}
+	retryAfter(w, statusOf(err), err)
 	page := views.AuthPage{Frame: s.frame(title, "", coderunner.User{}), Email: form.Get("email"), Next: next, Errors: views.FieldErrors{field: sentence.Message}}
 	return s.render(w, r, statusOf(err), show(page))
 }

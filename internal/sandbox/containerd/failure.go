@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,22 +27,32 @@ func (p *Provider) translate(err error, doing string) error {
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled):
 		return err
 	case status.Code(err) == codes.Canceled:
 		return context.Canceled
-	case isDown(err):
+	case isDown(err): // also of a call whose time ended while it waited for a connection
 		p.bringBack()
-		return coderunner.Wrap(err, coderunner.Unavailable, "containerd, which runs the sandboxes, does not answer. CodeRunner starts its own again by itself; if this stays, look at its log in %s.", p.cfg.EngineDir)
+		return coderunner.Wrap(err, coderunner.Unavailable, "%s", p.downSentence())
+	case errors.Is(err, context.DeadlineExceeded):
+		return err
 	case isDiskFull(err):
 		return coderunner.Wrap(err, coderunner.Unavailable, "The server's disk is full. Free some space, then try again.")
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
+// downSentence says what to do about a daemon that is away; only our own comes back by itself.
+func (p *Provider) downSentence() string {
+	if p.cfg.Address != "" {
+		return fmt.Sprintf("containerd, which runs the sandboxes, does not answer at %s. Start it there; CodeRunner goes on once it answers.", p.cfg.Address)
+	}
+	return fmt.Sprintf("containerd, which runs the sandboxes, does not answer. CodeRunner starts it again by itself; if this stays, look into %s.", filepath.Join(p.cfg.EngineDir, "containerd.log"))
+}
+
 func isDown(err error) bool {
 	return errdefs.IsUnavailable(err) || status.Code(err) == codes.Unavailable ||
-		strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "error reading from server")
+		strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "connection error: desc") || strings.Contains(err.Error(), "error reading from server")
 }
 
 // bringBack starts the private daemon again, in the background and once at a time.
