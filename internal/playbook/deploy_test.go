@@ -95,6 +95,7 @@ func TestDeployAndDestroy(t *testing.T) {
 	if !strings.HasPrefix(env["DATABASE_URL"], "postgres://app:") || env["PGPASSWORD"] == "" || env["PORT"] != "3000" || env["NODE_ENV"] != "production" || env["GREETING"] != "a secret greeting" {
 		t.Errorf("the app's environment is %v", env)
 	}
+	p.databaseRuns(t, s)
 	text := p.logText(t, run.ID)
 	for _, want := range []string{"installing", "listening on 3000", "installed", "answers 200"} {
 		if !strings.Contains(text, want) {
@@ -124,6 +125,25 @@ func TestDeployAndDestroy(t *testing.T) {
 	}
 	if _, _, err := p.engine.Deploy(t.Context(), s.user.ID, DeployRequest{ProjectID: s.project.ID, BundleID: s.bundle.ID, Plan: s.plan}); coderunner.KindOf(err) != coderunner.Conflict {
 		t.Errorf("deploying a destroyed project answers %v", err)
+	}
+}
+
+// databaseRuns wants the project's database to be seen running: its server says so.
+func (p *platform) databaseRuns(t *testing.T, s sample) {
+	t.Helper()
+	deadline := time.Now().Add(recovery)
+	for {
+		list, err := p.engine.Databases(t.Context(), s.user.ID, s.project.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list[0].State(time.Now()) == coderunner.DatabaseRunning {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the database is %s: %+v", list[0].State(time.Now()), list[0].Sandbox)
+		}
+		time.Sleep(50 * time.Millisecond) // nothing tells of an observation
 	}
 }
 
