@@ -116,7 +116,7 @@ func (e *Engine) wanted(ctx context.Context, r coderunner.SandboxRecord) (x *exe
 // reviveApp starts the app as it ran last: from its own sandbox, or from its
 // release if that is gone, with the variables that it had.
 func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.SandboxRecord, last *coderunner.LastExit) (err error) {
-	if x.variables, err = e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID); err != nil {
+	if x.variables, err = e.ranWith(ctx, x.project.ID, x.deployment.ID); err != nil {
 		return err
 	}
 	if err := e.bootApp(ctx, x, r.ID); err != nil {
