@@ -14,12 +14,13 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env)
 LISTEN ?= 127.0.0.1:8080
 DATA_DIR ?= /var/lib/coderunner
 CACHE := /var/cache/coderunner
+PROGRAM := bin/coderunner
 LINT := $(CACHE)/bin/golangci-lint-$(shell sed -n 's/.*golangci-lint\/v2 v\([0-9.]*\).*/\1/p' tools/lint/go.mod | head -n 1)
 PACKAGES = $(shell go list ./... | grep -v /e2e)
 # Each of these keeps the whole machine busy, and says how soon it recovers.
 ALONE = $(addprefix github.com/coderunner/coderunner/internal/,playbook sandbox/containerd)
 
-.PHONY: help run down build templates test faults other-faults check e2e demo load bench generate generated vet lint deps-run deps-test clean
+.PHONY: help run down install uninstall build templates test faults other-faults check e2e demo load bench generate generated vet lint deps-run deps-test clean
 
 help: ## list these tasks
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +32,12 @@ down: ## stop everything that run started; the data is kept
 	@if [ ! -e $(DATA_DIR) ]; then echo "There is no $(DATA_DIR): nothing runs."; exit; fi; \
 	[ -x bin/coderunner ] || $(MAKE) build; \
 	$(AS_ROOT) bin/coderunner down --data-dir $(DATA_DIR)
+
+install: deps-run build ## make it a service that starts with the machine, or upgrade that
+	@$(AS_ROOT) tools/service.sh install $(PROGRAM) $(LISTEN) $(DATA_DIR)
+
+uninstall: ## end the service; data and apps stay
+	@$(AS_ROOT) tools/service.sh uninstall
 
 build: ## compile bin/coderunner
 	@echo "Building bin/coderunner …"

@@ -26,6 +26,8 @@ func databaseState(s coderunner.DatabaseState) state {
 		return state{"Running", "circle-check", toneGood}
 	case coderunner.DatabaseStopped:
 		return state{"Stopped", "circle-pause", toneQuiet}
+	case coderunner.DatabaseCrashed:
+		return state{"Crashed", "circle-x", toneBad}
 	case coderunner.DatabaseDown:
 		return state{"Not running", "circle-x", toneBad}
 	}

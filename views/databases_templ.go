@@ -241,7 +241,7 @@ func databasePanel(p DatabasesPage, n string, d DatabaseItem) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = badge(databaseState(d.State())).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = badge(databaseState(d.State(p.Now))).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -526,7 +526,7 @@ func databaseSeen(p DatabasesPage, d DatabaseItem) templ.Component {
 			templ_7745c5c3_Var21 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		if d.State() == coderunner.DatabasePending {
+		if d.State(p.Now) == coderunner.DatabasePending {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "the next deploy makes it")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

@@ -90,6 +90,8 @@ func (f Frame) appState(d coderunner.Deployment) state {
 	switch d.Standing(f.Now) {
 	case coderunner.StandingDown:
 		return state{"Starting again", "loader-circle", toneWarn}
+	case coderunner.StandingSilent:
+		return state{"Not answering", "triangle-alert", toneWarn}
 	case coderunner.StandingUnknown:
 		return state{"Unknown", "circle-dashed", toneWarn}
 	}

@@ -144,6 +144,7 @@ type Losses struct {
 	Bundles     int
 	BundleBytes int64
 	Snapshots   int
+	LogLines    int64 // of what its apps have printed
 }
 
 // DatabaseLoss is one database that goes.
@@ -160,5 +161,5 @@ type VolumeLoss struct {
 
 // none reports whether nothing but the project itself is lost.
 func (l Losses) none() bool {
-	return len(l.Sandboxes)+len(l.Databases)+len(l.Volumes)+len(l.Variables)+l.Bundles+l.Snapshots == 0
+	return len(l.Sandboxes)+len(l.Databases)+len(l.Volumes)+len(l.Variables)+l.Bundles+l.Snapshots+int(l.LogLines) == 0
 }

@@ -11,8 +11,8 @@ import (
 type Database struct {
 	ID         string                   `json:"id" format:"uuid"`
 	Appliance  string                   `json:"appliance" example:"postgres-15"`
-	State      coderunner.DatabaseState `json:"state" enum:"PENDING,STARTING,RUNNING,STOPPED,DOWN" doc:"PENDING: the next deploy makes it. STOPPED: by its owner. DOWN: it should run, and was seen not to."`
-	ObservedAt *time.Time               `json:"observed_at,omitempty" doc:"When its sandbox was looked at last."`
+	State      coderunner.DatabaseState `json:"state" enum:"PENDING,STARTING,RUNNING,STOPPED,CRASHED,DOWN,UNKNOWN" doc:"PENDING: the next deploy makes it. STOPPED: by its owner. CRASHED: its server has ended by itself, and is started again. DOWN: it should run, and does not or does not answer. UNKNOWN: nobody has looked for a while."`
+	ObservedAt *time.Time               `json:"observed_at,omitempty" doc:"When its server was asked last."`
 	StoppedAt  *time.Time               `json:"stopped_at,omitempty"`
 	Restarts   int                      `json:"restarts" doc:"How often in a row it ended by itself and was started again."`
 	Host       string                   `json:"host,omitempty" doc:"As the project's sandboxes reach it; nobody else does. Left out until it was started."`
@@ -30,7 +30,7 @@ type DatabaseList struct {
 }
 
 func databaseBody(d coderunner.DatabaseStatus) Database {
-	body := Database{ID: d.ID, Appliance: d.Appliance, State: d.State(), ObservedAt: d.ObservedAt(), StoppedAt: d.StoppedAt, Name: d.Name, Variables: coderunner.DatabaseKeys(), Volume: d.Volume}
+	body := Database{ID: d.ID, Appliance: d.Appliance, State: d.State(time.Now()), ObservedAt: d.ObservedAt(), StoppedAt: d.StoppedAt, Name: d.Name, Variables: coderunner.DatabaseKeys(), Volume: d.Volume}
 	if d.Sandbox != nil {
 		body.Restarts = d.Sandbox.Restarts
 	}

@@ -29,7 +29,7 @@ type Deployment struct {
 	PublicURL   string              `json:"public_url,omitempty" doc:"Set while it serves."`
 	Failure     *coderunner.Failure `json:"failure,omitempty"`
 	ObservedAt  *time.Time          `json:"observed_at,omitempty" doc:"When the app was last looked at."`
-	Observed    string              `json:"observed,omitempty" example:"running" doc:"What was seen then: running, ended (it is started again), or another state of its sandbox. status says what should be."`
+	Observed    string              `json:"observed,omitempty" example:"running" doc:"What was seen then: running, ended (it is started again), starting (it was, and has not answered yet), silent (it does not answer), or another state of its sandbox. status says what should be."`
 	CreatedAt   time.Time           `json:"created_at"`
 	UpdatedAt   time.Time           `json:"updated_at"`
 }

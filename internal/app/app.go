@@ -103,7 +103,7 @@ func (a *App) takeDataDir() error {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		pid, _ := io.ReadAll(lock)
 		lock.Close()
-		return coderunner.Errorf(coderunner.Conflict, "Another CodeRunner (process %s) uses %s already. Stop it with make down, or choose another directory with --data-dir.", strings.TrimSpace(string(pid)), a.config.DataDir)
+		return coderunner.Errorf(coderunner.Conflict, "Another CodeRunner (process %s) uses %s already. Stop it with make down (systemctl stop coderunner, if it is the service), or choose another directory with --data-dir.", strings.TrimSpace(string(pid)), a.config.DataDir)
 	}
 	a.lock = lock
 	if err := lock.Truncate(0); err != nil {

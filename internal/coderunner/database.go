@@ -46,10 +46,12 @@ type DatabaseState string
 
 const (
 	DatabasePending  DatabaseState = "PENDING"  // no deploy has made it yet
-	DatabaseStarting DatabaseState = "STARTING" // it is being made, or was not looked at since
+	DatabaseStarting DatabaseState = "STARTING" // it is being made or started, and does not answer yet
 	DatabaseRunning  DatabaseState = "RUNNING"
 	DatabaseStopped  DatabaseState = "STOPPED" // by its owner
-	DatabaseDown     DatabaseState = "DOWN"    // it should run, and was seen not to
+	DatabaseCrashed  DatabaseState = "CRASHED" // its server has ended by itself, and is started again
+	DatabaseDown     DatabaseState = "DOWN"    // it should run, and was seen not to, or not to answer
+	DatabaseUnknown  DatabaseState = "UNKNOWN" // nobody has looked for a while
 )
 
 // DatabaseStatus is a database as its owner sees it: the connection has no password,
@@ -60,8 +62,8 @@ type DatabaseStatus struct {
 	Unreadable bool           // there is a connection that this server cannot decrypt
 }
 
-// State is what follows from what was observed of its sandbox.
-func (d DatabaseStatus) State() DatabaseState {
+// State is what follows from what was observed of its server.
+func (d DatabaseStatus) State(now time.Time) DatabaseState {
 	switch {
 	case d.StoppedAt != nil:
 		return DatabaseStopped
@@ -71,13 +73,19 @@ func (d DatabaseStatus) State() DatabaseState {
 		return DatabaseDown
 	case d.SandboxID == "" || d.Sandbox.ObservedAt == nil:
 		return DatabaseStarting
-	case d.Sandbox.State == "running":
+	case now.Sub(*d.Sandbox.ObservedAt) > SeenFor:
+		return DatabaseUnknown
+	case d.Sandbox.State == SeenRunning:
 		return DatabaseRunning
+	case d.Sandbox.State == SeenStarting:
+		return DatabaseStarting
+	case d.Sandbox.State == SeenEnded:
+		return DatabaseCrashed
 	}
 	return DatabaseDown
 }
 
-// ObservedAt is when its sandbox was looked at last, nil for never.
+// ObservedAt is when its server was asked last, nil for never.
 func (d DatabaseStatus) ObservedAt() *time.Time {
 	if d.Sandbox == nil {
 		return nil

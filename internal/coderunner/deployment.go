@@ -67,15 +67,18 @@ type Deployment struct {
 	PublicURL    string // set while its route is live
 	Failure      *Failure
 	ObservedAt   *time.Time // when the provider was last asked about its sandbox
-	Observed     string     // what it said: SeenRunning, SeenEnded, or a state of the sandbox itself
+	Observed     string     // what it said: one of Seen…, or a state of the sandbox itself
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 }
 
-// What was seen of an app. Anything else is the state of a sandbox that does not run.
+// What was seen of an app or a database. Anything else is the state of a sandbox that
+// does not run.
 const (
-	SeenRunning = "running"
-	SeenEnded   = "ended" // the sandbox runs, and the app in it has ended
+	SeenRunning  = "running"
+	SeenStarting = "starting" // it was started again, and has not answered since
+	SeenSilent   = "silent"   // it runs, and has not answered for longer than a start may take
+	SeenEnded    = "ended"    // the sandbox runs, and what ran in it has ended
 )
 
 // SeenFor is how long what was seen of an app is believed: several looks.
@@ -87,6 +90,7 @@ type Standing string
 const (
 	StandingUp      Standing = "up"
 	StandingDown    Standing = "down"    // it should run, does not, and is started again
+	StandingSilent  Standing = "silent"  // it was started again, runs, and does not answer
 	StandingUnknown Standing = "unknown" // nobody has looked for a while
 )
 
@@ -97,6 +101,8 @@ func (d Deployment) Standing(now time.Time) Standing {
 		return ""
 	case d.ObservedAt == nil || now.Sub(*d.ObservedAt) > SeenFor:
 		return StandingUnknown
+	case d.Observed == SeenSilent:
+		return StandingSilent
 	case d.Observed != SeenRunning:
 		return StandingDown
 	}

@@ -20,6 +20,8 @@ func TestStanding(t *testing.T) {
 		"not seen":          {coderunner.Deployment{Status: coderunner.Running}, coderunner.StandingUnknown},
 		"seen long ago":     {coderunner.Deployment{Status: coderunner.Running, ObservedAt: at(coderunner.SeenFor + 1), Observed: "running"}, coderunner.StandingUnknown},
 		"ended":             {coderunner.Deployment{Status: coderunner.Running, ObservedAt: at(0), Observed: "ended"}, coderunner.StandingDown},
+		"not answering yet": {coderunner.Deployment{Status: coderunner.Running, ObservedAt: at(0), Observed: "starting"}, coderunner.StandingDown},
+		"not answering":     {coderunner.Deployment{Status: coderunner.Running, ObservedAt: at(0), Observed: "silent"}, coderunner.StandingSilent},
 		"sandbox gone":      {coderunner.Deployment{Status: coderunner.Running, ObservedAt: at(0), Observed: "missing"}, coderunner.StandingDown},
 		"not to run at all": {coderunner.Deployment{Status: coderunner.Stopped, ObservedAt: at(0), Observed: "running"}, ""},
 	} {

@@ -98,6 +98,7 @@ func TestDeployAndDestroy(t *testing.T) {
 	if steps, err := p.store.Steps(t.Context(), run.ID); err != nil || steps[len(steps)-1].Title != "Clean up" {
 		t.Errorf("the last step of a first deploy is %+v, %v", steps[len(steps)-1], err)
 	}
+	p.databaseRuns(t, s)
 	text := p.logText(t, run.ID)
 	for _, want := range []string{"installing", "listening on 3000", "installed", "answers 200"} {
 		if !strings.Contains(text, want) {
@@ -127,6 +128,25 @@ func TestDeployAndDestroy(t *testing.T) {
 	}
 	if _, _, err := p.engine.Deploy(t.Context(), s.user.ID, DeployRequest{ProjectID: s.project.ID, BundleID: s.bundle.ID, Plan: s.plan}); coderunner.KindOf(err) != coderunner.Conflict {
 		t.Errorf("deploying a destroyed project answers %v", err)
+	}
+}
+
+// databaseRuns wants the project's database to be seen running: its server says so.
+func (p *platform) databaseRuns(t *testing.T, s sample) {
+	t.Helper()
+	deadline := time.Now().Add(recovery)
+	for {
+		list, err := p.engine.Databases(t.Context(), s.user.ID, s.project.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list[0].State(time.Now()) == coderunner.DatabaseRunning {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the database is %s: %+v", list[0].State(time.Now()), list[0].Sandbox)
+		}
+		time.Sleep(50 * time.Millisecond) // nothing tells of an observation
 	}
 }
 

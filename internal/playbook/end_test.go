@@ -300,3 +300,95 @@ func TestDestroyThatFailsLeavesAStoppedApp(t *testing.T) {
 		t.Errorf("in the end the destroy ended %s, %s\n%s", run.State, told(run.Failure), c.logText(t, run.ID))
 	}
 }
+
+// What was encrypted and is there no more is not taken for nothing: a run that would
+// need it ends before it makes anything, and what serves goes on.
+func TestLostSecretsStopTheRun(t *testing.T) {
+	t.Parallel()
+	c := newCalm(t, nil)
+	s := c.samples[0]
+	c.serves(t, s, "postgres-15")
+	first, err := c.platform.store.CurrentDeployment(t.Context(), s.user.ID, s.project.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.serves(t, s)
+	again := func(book string) func() (coderunner.Run, error) {
+		return func() (run coderunner.Run, err error) {
+			switch book {
+			case RestartPlaybook:
+				run, err = c.engine.RestartApp(t.Context(), s.user.ID, s.project.ID)
+			case RollbackPlaybook:
+				_, run, err = c.engine.Rollback(t.Context(), s.user.ID, first.ID)
+			default:
+				_, run, err = c.engine.Redeploy(t.Context(), s.user.ID, s.project.ID)
+			}
+			return run, err
+		}
+	}
+	for _, tt := range []struct {
+		what, table, column string
+		books               []string
+	}{
+		{"variables of deployments", "deployments", "variables", []string{RestartPlaybook, RollbackPlaybook}},
+		{"connections of databases", "databases", "connection", []string{RestartPlaybook, RollbackPlaybook, RedeployPlaybook}},
+	} {
+		pool := c.platform.store.Pool()
+		for _, query := range []string{"CREATE TABLE kept AS SELECT id, " + tt.column + " AS value FROM " + tt.table, "UPDATE " + tt.table + " SET " + tt.column + " = NULL"} {
+			if _, err := pool.Exec(t.Context(), query); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, book := range tt.books {
+			var touched atomic.Pointer[string]
+			c.breaks(func(_ context.Context, call string) error {
+				touched.Store(&call)
+				return nil
+			})
+			run, err := again(book)()
+			if err != nil {
+				t.Fatal(err)
+			}
+			run = c.ended(t, run.ID)
+			c.on.Store(nil)
+			if run.State != coderunner.RunFailed || run.Failure == nil || run.Failure.ID != "platform.decrypt" || !strings.Contains(run.Failure.Title, "not complete") {
+				t.Errorf("without the %s a %s ended %s, %s", tt.what, book, run.State, told(run.Failure))
+			}
+			if call := touched.Load(); call != nil {
+				t.Errorf("without the %s a %s came to %q", tt.what, book, *call)
+			}
+		}
+		for _, query := range []string{"UPDATE " + tt.table + " t SET " + tt.column + " = k.value FROM kept k WHERE k.id = t.id", "DROP TABLE kept"} {
+			if _, err := pool.Exec(t.Context(), query); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.serves(t, s)
+}
+
+// A run that is resumed goes on with the variables that it began with, or not at all.
+func TestResumedRunNeedsItsVariables(t *testing.T) {
+	t.Parallel()
+	c := newCalm(t, nil)
+	s := c.samples[1]
+	reached := make(chan struct{}, 1)
+	c.breaks(func(ctx context.Context, asked string) error {
+		if strings.HasPrefix(asked, "start in app-") {
+			select {
+			case reached <- struct{}{}:
+			default:
+			}
+			<-ctx.Done()
+		}
+		return ctx.Err()
+	})
+	run := c.begin(t, s)
+	<-reached
+	if _, err := c.platform.store.Pool().Exec(t.Context(), "UPDATE runs SET variables = NULL, epoch = epoch + 1, lease_expires_at = now() WHERE id = $1", run.ID); err != nil {
+		t.Fatal(err)
+	}
+	if run = c.ended(t, run.ID); run.State != coderunner.RunFailed || run.Failure == nil || run.Failure.ID != "platform.decrypt" {
+		t.Errorf("the run ended %s, %s", run.State, told(run.Failure))
+	}
+}

@@ -16,6 +16,9 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 		return nil, err
 	}
 	for _, d := range databases {
+		if err := checkConnection(d); err != nil {
+			return nil, err
+		}
 		if d.Sealed == nil {
 			continue // not provisioned yet; the steps that need it come after
 		}

@@ -282,6 +282,9 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 	}
 	databases, listErr := x.e.store.ProjectDatabases(ctx, x.project.ID)
 	for _, d := range databases {
+		if err == nil {
+			err = checkConnection(d)
+		}
 		if d.Sealed == nil || err != nil {
 			continue
 		}
@@ -295,6 +298,9 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 		return nil, listErr
 	case ctx.Err() != nil || errors.Is(err, store.ErrLeaseLost) || coderunner.KindOf(err) == coderunner.Unavailable && !errors.Is(err, secret.ErrCannotOpen):
 		return nil, err
+	case errors.Is(err, errLost):
+		return &coderunner.Failure{ID: "platform.decrypt", Blame: coderunner.Ours, Title: "The project's secrets are not complete; nothing was touched.", Detail: coderunner.Sentence(err),
+			Next: "Redeploy, which takes the variables as they are saved now. If that says the same, ask whoever runs this server to restore the database from its backup."}, nil
 	case err != nil:
 		return &coderunner.Failure{ID: "platform.decrypt", Blame: coderunner.Ours, Title: "The project's secrets could not be decrypted; nothing was touched.",
 			Detail: "The key ring in the data directory does not fit what is in the database.", Next: "Ask whoever runs this server to restore the key ring from its backup."}, nil

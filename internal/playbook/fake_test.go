@@ -12,8 +12,9 @@ import (
 
 // cloud is what a fake provider has: sandboxes without machines. Several engines share one.
 type cloud struct {
-	address string // where every app answers
-	prints  string // by every process as it starts
+	address  string // where every app answers
+	database string // where every database does, "" for the same
+	prints   string // by every process as it starts
 
 	mu        sync.Mutex
 	sandboxes map[string]*fakeSandbox
@@ -272,8 +273,12 @@ func (f *fake) Output(ctx context.Context, name, process string, from int64, fol
 func (f *fake) Address(_ context.Context, name string, _ int) (sandbox.Address, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, err := f.running(name); err != nil {
+	s, err := f.running(name)
+	if err != nil {
 		return sandbox.Address{}, err
+	}
+	if f.database != "" && s.info.Labels[labelDatabase] != "" {
+		return sandbox.Address{Proxy: f.database, Sibling: f.database}, nil
 	}
 	return sandbox.Address{Proxy: f.address, Sibling: f.address}, nil
 }

@@ -19,6 +19,7 @@ type mending struct {
 	mu     sync.Mutex
 	busy   map[string]bool
 	failed map[string]failed
+	asked  map[string]asked
 }
 
 // failed is how often in a row a sandbox could not be mended, for reasons of ours, and
@@ -29,7 +30,7 @@ type failed struct {
 }
 
 func newMending() *mending {
-	return &mending{well: map[string]time.Time{}, busy: map[string]bool{}, failed: map[string]failed{}}
+	return &mending{well: map[string]time.Time{}, busy: map[string]bool{}, failed: map[string]failed{}, asked: map[string]asked{}}
 }
 
 // beside begins to mend a sandbox, unless that is being done or too many are. When it
@@ -86,9 +87,17 @@ func (m *mending) trouble(id string) failed {
 	return m.failed[id]
 }
 
-// forget forgets the failed tries at those that are there no more.
+// recovered forgets the failed tries at one that runs.
+func (m *mending) recovered(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.failed, id)
+}
+
+// forget forgets the failed tries at those that are there no more, and their answers.
 func (m *mending) forget(gone func(id string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	maps.DeleteFunc(m.failed, func(id string, _ failed) bool { return gone(id) })
+	maps.DeleteFunc(m.asked, func(id string, a asked) bool { return !a.under && gone(id) })
 }

@@ -327,6 +327,9 @@ func (st *step) connection(ctx context.Context, def appliance.Definition, d stor
 	if d.Sealed != nil {
 		return st.e.openConnection(d)
 	}
+	if err := checkConnection(d); err != nil {
+		return coderunner.Connection{}, err
+	}
 	c := coderunner.Connection{User: d.Name, Database: d.Name, Port: def.Database.Port, Password: rand.Text() + rand.Text()}
 	return c, st.saveConnection(ctx, d.ID, "", c)
 }

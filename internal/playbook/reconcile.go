@@ -62,10 +62,7 @@ func (e *Engine) reconcileOnce(ctx context.Context, m *mending) (next time.Durat
 		if !exists {
 			state = "missing"
 		}
-		if e.endedInside(ctx, r, state, m) {
-			state = coderunner.SeenEnded
-		}
-		if err := e.store.ObserveSandbox(ctx, r.ID, state); err != nil {
+		if err := e.observe(ctx, r, state, busy[r.ID], m); err != nil {
 			return next, err
 		}
 		if busy[r.ID] {
@@ -86,17 +83,6 @@ func (e *Engine) reconcileOnce(ctx context.Context, m *mending) (next time.Durat
 	}
 	m.forget(func(id string) bool { return !claimed[id] && listed[id] == "" })
 	return next, nil
-}
-
-// endedInside reports whether an app has ended whose sandbox runs. Only those are
-// looked into that have ended a while ago: with the others that is about to be noticed.
-func (e *Engine) endedInside(ctx context.Context, r coderunner.SandboxRecord, state string, m *mending) bool {
-	waits := r.RestartAt != nil && time.Now().Before(*r.RestartAt) || m.trouble(r.ID).tries > 0
-	if state != coderunner.SeenRunning || r.Purpose != coderunner.ForApp || !waits {
-		return false
-	}
-	status, err := e.provider.Process(ctx, r.ID, appProcess)
-	return err == nil && !status.Running
 }
 
 // removeUnclaimed removes a sandbox, unless one of its name is expected meanwhile: a

@@ -15,7 +15,7 @@ import (
 const (
 	// maxRevivals is how often in a row a dead app is started again before it is shown as crashed.
 	maxRevivals = 10
-	// wellAfter is how long an app has to run for its earlier ends to be forgotten.
+	// wellAfter is how long an app has to run and answer for its earlier ends to be forgotten.
 	wellAfter = time.Minute
 )
 
@@ -32,7 +32,10 @@ func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, m *mend
 	}
 	status, err := e.provider.Process(ctx, r.ID, process)
 	if err == nil && status.Running {
-		m.forget(func(id string) bool { return id == r.ID })
+		m.recovered(r.ID)
+		if !m.answered(r.ID, status) {
+			return 0, nil
+		}
 		return 0, e.seenWell(ctx, r, m)
 	}
 	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
@@ -75,7 +78,7 @@ func backoff(tries int) time.Duration {
 	return min(time.Second<<min(tries+1, 6), time.Minute)
 }
 
-// seenWell forgets the earlier ends of a process that has run for a while.
+// seenWell forgets the earlier ends of a process that has run and answered for a while.
 func (e *Engine) seenWell(ctx context.Context, r coderunner.SandboxRecord, m *mending) error {
 	if r.Restarts == 0 {
 		return nil
@@ -113,7 +116,7 @@ func (e *Engine) wanted(ctx context.Context, r coderunner.SandboxRecord) (x *exe
 // reviveApp starts the app as it ran last: from its own sandbox, or from its
 // release if that is gone, with the variables that it had.
 func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.SandboxRecord, last *coderunner.LastExit) (err error) {
-	if x.variables, err = e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID); err != nil {
+	if x.variables, err = e.ranWith(ctx, x.project.ID, x.deployment.ID); err != nil {
 		return err
 	}
 	if err := e.bootApp(ctx, x, r.ID); err != nil {

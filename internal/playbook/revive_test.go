@@ -87,7 +87,18 @@ func (w *ward) app(name string) (d coderunner.Deployment) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.seals(d)
 	return d
+}
+
+// seals keeps that an app last ran without any variable.
+func (w *ward) seals(d coderunner.Deployment) {
+	w.t.Helper()
+	sealed, err := w.engine.sealVariables(d.ProjectID, deploymentVariables(d.ID), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.exec("UPDATE deployments SET variables = $1 WHERE id = $2", sealed, d.ID)
 }
 
 // look has the reconciler look once, and waits until all is mended that it began to.
@@ -170,6 +181,7 @@ func TestErrorsOfOursDoNotCrashAnApp(t *testing.T) {
 		}
 	}
 	for name, begin := range map[string]func(){
+		"variables that are gone":     func() { w.exec("UPDATE deployments SET variables = NULL") },
 		"a secret that does not open": func() { w.exec("UPDATE deployments SET variables = 'sealed by nobody'") },
 		"a sandbox that is not made":  func() { w.trouble = failing("create") },
 		"an app that is not started":  func() { w.trouble = failing("start") },
@@ -185,7 +197,7 @@ func TestErrorsOfOursDoNotCrashAnApp(t *testing.T) {
 		if wait := time.Until(w.mending.trouble(d.AppSandboxID).again); wait <= 50*time.Second || wait > time.Minute {
 			t.Errorf("after %s the next try is in %s", name, wait)
 		}
-		w.exec("UPDATE deployments SET variables = NULL")
+		w.seals(d)
 		w.trouble = nil
 	}
 	for starts := 2; starts <= maxRevivals; starts++ {

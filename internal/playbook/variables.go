@@ -3,8 +3,11 @@ package playbook
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/secret"
 	"github.com/coderunner/coderunner/internal/store"
 )
 
@@ -25,10 +28,18 @@ func (x *execution) workingVariables(ctx context.Context) (coderunner.Variables,
 	if sealed != nil {
 		return x.e.openVariables(x.project.ID, runVariables(x.run.ID), sealed)
 	}
+	if slices.ContainsFunc(x.steps, func(st *step) bool { return st.State != coderunner.StepPending }) {
+		return nil, lost("What the run's variables were encrypted as")
+	}
 	var variables coderunner.Variables
-	if x.run.Playbook == RollbackPlaybook {
-		variables, err = x.e.DeploymentVariables(ctx, x.project.ID, x.deployment.FromID)
-	} else {
+	switch x.run.Playbook {
+	case RollbackPlaybook:
+		variables, err = x.e.ranWith(ctx, x.project.ID, x.deployment.FromID)
+	case RestartPlaybook, StartPlaybook: // what they have now is read once more in the end
+		if _, err = x.e.ranWith(ctx, x.project.ID, x.deployment.ID); err == nil {
+			variables, err = x.e.variables(ctx, x.project.ID)
+		}
+	default:
 		variables, err = x.e.variables(ctx, x.project.ID)
 	}
 	if err != nil {
@@ -59,6 +70,36 @@ func (e *Engine) DeploymentVariables(ctx context.Context, projectID, deploymentI
 		return nil, err
 	}
 	return e.openVariables(projectID, deploymentVariables(deploymentID), sealed)
+}
+
+// ranWith is DeploymentVariables of one that has served: it had some, and be it none
+// at all. Where nothing is kept, what is kept has been lost.
+func (e *Engine) ranWith(ctx context.Context, projectID, deploymentID string) (coderunner.Variables, error) {
+	sealed, err := e.store.DeploymentVariables(ctx, deploymentID)
+	if err == nil && sealed == nil {
+		err = lost("What the deployment's variables were encrypted as")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.openVariables(projectID, deploymentVariables(deploymentID), sealed)
+}
+
+// errLost is in the chain of every error that says that a ciphertext which must be
+// there is not. To go on without it would run something else than was asked for.
+var errLost = errors.New("the encrypted value is gone")
+
+func lost(what string) error {
+	return coderunner.Wrap(errors.Join(errLost, secret.ErrCannotOpen), coderunner.Unavailable, "%s is not in the database any more.", what)
+}
+
+// checkConnection is lost if a database that was provisioned has no connection any more.
+// A new password would be another than its apps have.
+func checkConnection(d store.SealedDatabase) error {
+	if d.Sealed == nil && d.SandboxID != "" {
+		return lost("What the connection of the database " + d.Appliance + " was encrypted as")
+	}
+	return nil
 }
 
 func (e *Engine) sealVariables(projectID, name string, variables coderunner.Variables) ([]byte, error) {

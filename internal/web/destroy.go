@@ -102,6 +102,16 @@ func (s *site) losses(ctx context.Context, user coderunner.User, projectID strin
 	for _, variable := range variables {
 		lost.Variables = append(lost.Variables, variable.Key)
 	}
+	snapshots, err := s.Store.ProjectSnapshots(ctx, projectID)
+	if err != nil {
+		return lost, err
+	}
+	lost.Snapshots = len(snapshots)
+	log, err := s.Store.RuntimeLog(ctx, projectID)
+	if err != nil {
+		return lost, err
+	}
+	lost.LogLines = log.Last - log.First + 1
 	lost.Bundles, lost.BundleBytes, err = s.Projects.Uploads(ctx, user.ID, projectID)
 	return lost, err
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/store"
@@ -143,7 +144,7 @@ func TestDestroyListsTheLossesAndAsksForTheName(t *testing.T) {
 			return []views.VolumeLoss{{Name: "vol-1", SizeBytes: 41 << 20}, {Name: "vol-2", SizeBytes: -1}, {Name: "vol-of-" + id, SizeBytes: 3 << 10}}, nil
 		}
 	})
-	p, _ := w.project(w.ada, "Café")
+	p, up := w.project(w.ada, "Café")
 	ctx := t.Context()
 	if err := w.projects.SetVariables(ctx, w.ada.user.ID, p.ID, []coderunner.Variable{{Key: "TOKEN", Value: "hunter2"}}); err != nil {
 		t.Fatal(err)
@@ -153,8 +154,18 @@ func TestDestroyListsTheLossesAndAsksForTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := "/projects/" + p.ID + "/destroy"
-	a := w.ada.get(path).want(http.StatusOK)
-	for _, loss := range []string{"postgres-15 · cafe 41.0 MB of data, every table and row", "vol-1 volume with all its files, 41.0 MB on disk", "vol-2 volume with all its filesvol-of",
+	if text := w.ada.get(path).want(http.StatusOK).text(".losses"); strings.Contains(text, "line") || strings.Contains(text, "snapshot") {
+		t.Errorf("what is not there is lost: %s", text)
+	}
+	d := must(w.store.CreateDeployment(ctx, store.NewDeployment{ProjectID: p.ID, BundleID: up.ID, Plan: up.Plan}))(t)
+	w.printer(d.ID).print(coderunner.Stdout, time.Now(), "one", "two", "three")
+	for _, kind := range []coderunner.SnapshotKind{coderunner.DependencySnapshot, coderunner.ReleaseSnapshot} {
+		if err := w.store.KeepSnapshot(ctx, coderunner.SnapshotRecord{Name: string(kind) + "-1", Provider: "containerd", ProjectID: p.ID, Kind: kind}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := w.ada.get(path).want(http.StatusOK).wantText(".danger-panel", "What stays is the history: its deployments and runs, with the logs of the runs.")
+	for _, loss := range []string{"3 lines of the log of what its apps have printed", "2 snapshots what was installed and built", "postgres-15 · cafe 41.0 MB of data, every table and row", "vol-1 volume with all its files, 41.0 MB on disk", "vol-2 volume with all its filesvol-of",
 		"vol-of-" + p.ID + " volume with all its files, 3 KB on disk", "db-sandbox-1", "TOKEN", "1 uploaded version"} {
 		a.wantText(".losses", loss)
 	}

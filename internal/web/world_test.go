@@ -156,6 +156,19 @@ func (e *engine) Deploy(ctx context.Context, userID string, req playbook.DeployR
 	return d, run, err
 }
 
+func (e *engine) Rollback(ctx context.Context, userID, deploymentID string) (coderunner.Deployment, coderunner.Run, error) {
+	to, err := e.store.Deployment(ctx, userID, deploymentID)
+	if err != nil {
+		return to, coderunner.Run{}, err
+	}
+	d, err := e.store.CreateDeployment(ctx, store.NewDeployment{ProjectID: to.ProjectID, BundleID: to.BundleID, Plan: to.Plan, Origin: coderunner.FromRollback, FromID: to.ID})
+	if err != nil {
+		return d, coderunner.Run{}, err
+	}
+	run, _, err := e.store.CreateRun(ctx, store.NewRun{ProjectID: to.ProjectID, DeploymentID: d.ID, Playbook: "rollback", Steps: []coderunner.Step{{Name: "start", Title: "Start the app"}}})
+	return d, run, err
+}
+
 func (e *engine) Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error) {
 	p, err := e.store.Project(ctx, userID, projectID)
 	if err == nil && confirm != p.Name {
