@@ -108,10 +108,11 @@ func (e *Engine) askApp(ctx context.Context, r coderunner.SandboxRecord) (string
 	host, _ := e.cfg.PublicURL(p.Slug)
 	x := execution{deployment: d}
 	check := healthCheck{client: probeClient(address.Proxy), url: "http://" + host + x.healthPath()}
-	if status, err := check.try(ctx); err != nil || status >= http.StatusInternalServerError {
-		return coderunner.SeenSilent, nil
+	status, err := check.try(ctx)
+	if err == nil && status < http.StatusInternalServerError {
+		return coderunner.SeenRunning, nil
 	}
-	return coderunner.SeenRunning, nil
+	return coderunner.SeenSilent, nil // whatever kept it from an answer
 }
 
 // askDatabase connects to a database's server.
