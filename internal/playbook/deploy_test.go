@@ -40,6 +40,7 @@ func startPlatformIn(t *testing.T, dir, dsn string) *platform {
 		p.stop()
 		p.wipe(t)
 		p.store.Close()
+		p.provider.Close()
 	})
 	return p
 }

@@ -60,6 +60,7 @@ func TestProviderAway(t *testing.T) {
 		p.engine.Wait()
 		p.wipe(t)
 		p.store.Close()
+		p.provider.Close()
 	})
 	s := p.upload(t, "patient", answer)
 	run := p.succeeds(t, s)

@@ -53,6 +53,7 @@ func (u *unbuilt) deploy(t *testing.T) (run coderunner.Run, log string) {
 		p.engine.Wait()
 		p.wipe(t)
 		p.store.Close()
+		p.provider.Close()
 	})
 	_, run = p.deploy(t, p.upload(t, "unbuilt", answer))
 	run = p.ended(t, run.ID)

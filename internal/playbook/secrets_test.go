@@ -40,6 +40,7 @@ func TestOutputIsDrainedBeforeASandboxGoes(t *testing.T) {
 		p.engine.Wait()
 		p.wipe(t)
 		p.store.Close()
+		p.provider.Close()
 	})
 	s := p.upload(t, "drained", answer)
 	var boxes []string

@@ -70,7 +70,7 @@ func TestDependenciesAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.wipe(t); p.store.Close() })
+	t.Cleanup(func() { p.wipe(t); p.store.Close(); p.provider.Close() })
 	s := p.upload(t, "bounded", answer)
 	record := func(name, from string, known bool) {
 		t.Helper()
