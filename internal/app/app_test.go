@@ -38,7 +38,10 @@ type server struct {
 func serve(t *testing.T, config Config) *server {
 	t.Helper()
 	config.Listen, config.EdgeWithin = "127.0.0.1:0", true
-	if config.EngineDir = os.Getenv("CODERUNNER_ENGINE_DIR"); config.EngineDir == "" {
+	if config.EngineDir == "" {
+		config.EngineDir = os.Getenv("CODERUNNER_ENGINE_DIR")
+	}
+	if config.EngineDir == "" {
 		config.EngineDir = "/var/cache/coderunner/engine"
 	}
 	ctx, cancel := context.WithCancel(context.Background())
