@@ -18,7 +18,9 @@ import (
 )
 
 // childVariable makes the test program a CodeRunner that does what the order in
-// it says, stops dead in one step and waits to be killed.
+// it says, stops dead in one step and waits to be killed. It is the engine as serve has
+// it, on a real containerd, PostgreSQL and edge; it lacks the pages, and can stop in a
+// step. The program itself is killed by e2e, in the middle of a deploy.
 const childVariable = "PLAYBOOK_TEST_CHILD"
 
 func TestMain(m *testing.M) {
