@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/coderunner/coderunner/examples"
 	"github.com/coderunner/coderunner/internal/api"
 	"github.com/coderunner/coderunner/internal/pglocal"
 )
@@ -53,6 +55,19 @@ func (b *bench) pages(ctx context.Context) error {
 		return err
 	}
 	defer db.Close(context.WithoutCancel(ctx))
+	var deployed bool // by another part
+	if err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM deployments)").Scan(&deployed); err != nil {
+		return err
+	}
+	if !deployed {
+		files, err := fs.Sub(examples.FS, "express-postgres")
+		if err != nil {
+			return err
+		}
+		if _, err := b.deployOnce(ctx, "first", files); err != nil {
+			return err
+		}
+	}
 	project, run, err := fillDatabase(ctx, db)
 	if err != nil {
 		return err
