@@ -27,6 +27,12 @@ UPDATE deployments SET status = 'STOPPED', app_sandbox_id = NULL WHERE project_i
 -- Those that have a release, newest first.
 SELECT * FROM deployments WHERE project_id = $1 AND release IS NOT NULL ORDER BY number DESC;
 
+-- name: ForgetDeploymentSecrets :exec
+-- Those of deployments that neither serve nor can be rolled back to any more.
+UPDATE deployments d SET variables = NULL, db_connection_info = NULL
+WHERE d.project_id = $1 AND d.release IS NULL AND d.status IN ('STOPPED', 'FAILED') AND (d.variables IS NOT NULL OR d.db_connection_info IS NOT NULL)
+    AND d.number < (SELECT max(l.number) FROM deployments l WHERE l.project_id = $1 AND l.released_at IS NOT NULL);
+
 -- name: Deployment :one
 SELECT d.* FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = @id AND p.user_id = @user_id;
 

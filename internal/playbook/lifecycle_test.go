@@ -393,6 +393,12 @@ func TestOnlySoManyReleasesAreKept(t *testing.T) {
 	if err != nil || len(kept) != 2 || kept[0].Number != 3 {
 		t.Errorf("%d releases are kept (%v)", len(kept), err)
 	}
+	for _, d := range append(kept, coderunner.Deployment{ID: first.DeploymentID}) {
+		sealed, err := p.store.DeploymentVariables(t.Context(), d.ID)
+		if gone := d.ID == first.DeploymentID; err != nil || (sealed == nil) != gone {
+			t.Errorf("of the deployment %d the variables are %q (%v), gone should be %v", d.Number, sealed, err, gone)
+		}
+	}
 	snapshots, err := p.provider.ListSnapshots(t.Context(), ProjectLabels(s.project.ID))
 	if err != nil || len(snapshots) != 2 || slices.ContainsFunc(snapshots, func(x sandbox.Snapshot) bool { return x.Name == "release-"+first.DeploymentID }) {
 		t.Errorf("the snapshots are %+v (%v)", snapshots, err)

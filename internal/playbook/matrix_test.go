@@ -202,8 +202,32 @@ func (m *matrix) inject(ctx context.Context, l *lane, c cell) (runID string, too
 	}
 	settled := l.settles(ctx, o)
 	took = time.Since(begin)
+	if c.fault.kind == cancelled && o.ends == coderunner.RunCancelled {
+		err = errors.Join(err, l.endedSoon(ctx, o.run.ID))
+	}
 	return o.run.ID, took, errors.Join(settled, err)
 }
+
+// endedSoon reports what a cancelled run went on with for longer than a process tree may live.
+func (l *lane) endedSoon(ctx context.Context, runID string) error {
+	r, err := l.store.RunByID(ctx, runID)
+	if err != nil {
+		return err
+	}
+	if r.CancelRequestedAt == nil {
+		return errors.New("nobody wrote down when the run was cancelled")
+	}
+	rows, err := l.store.Steps(ctx, runID)
+	for _, step := range rows {
+		if step.FinishedAt != nil && step.FinishedAt.Sub(*r.CancelRequestedAt) > cancelTime {
+			err = errors.Join(err, fmt.Errorf("the step %s went on for %s after the cancel", step.Name, step.FinishedAt.Sub(*r.CancelRequestedAt)))
+		}
+	}
+	return err
+}
+
+// cancelTime is how soon after a cancel all that a run began must have ended.
+const cancelTime = 5 * time.Second
 
 // ends says how the run ends after the fault: all but a cancel are overcome.
 func (m *matrix) ends(c cell) coderunner.RunState {

@@ -65,8 +65,8 @@ func (e *Engine) Squeeze(ctx context.Context) error {
 	return e.tidyAll(ctx, -1) // after the releases that are made from them
 }
 
-// tidyProject lets go of all releases but the newest keep, of release snapshots that
-// nothing refers to any more, and of records of snapshots that do not exist.
+// tidyProject lets go of all releases but the newest keep, with the variables that they ran with,
+// of release snapshots that nothing refers to any more, and of records of snapshots that do not exist.
 func (e *Engine) tidyProject(ctx context.Context, projectID string, keep int) error {
 	open, err := e.store.OpenRuns(ctx, projectID)
 	if err != nil || len(open) > 0 {
@@ -83,6 +83,9 @@ func (e *Engine) tidyProject(ctx context.Context, projectID string, keep int) er
 		if err := e.store.SetRelease(ctx, d.ID, nil); err != nil {
 			return err
 		}
+	}
+	if err := e.store.ForgetDeploymentSecrets(ctx, projectID); err != nil {
+		return err
 	}
 	snapshots, err := e.store.ProjectSnapshots(ctx, projectID)
 	if err != nil {
@@ -132,8 +135,8 @@ func (e *Engine) dropSnapshot(ctx context.Context, s coderunner.SnapshotRecord) 
 const forgottenAge = time.Hour
 
 // tidyAll removes snapshots that have no record, and the least recently used
-// dependencies until those that are left, with the releases, fit into limit. A project
-// with a run may be about to use its own.
+// dependencies until those that are left fit into limit. Releases have a limit of their
+// own, their number. A project with a run may be about to use its own.
 func (e *Engine) tidyAll(ctx context.Context, limit int64) error {
 	there, err := e.snapshots.ListSnapshots(ctx, nil)
 	if err != nil {
@@ -163,7 +166,11 @@ func (e *Engine) tidyAll(ctx context.Context, limit int64) error {
 	size := map[string]int64{}
 	for _, s := range there {
 		size[s.Name] = s.Bytes
-		bytes += s.Bytes
+	}
+	for _, s := range all {
+		if s.Kind == coderunner.DependencySnapshot {
+			bytes += size[s.Name]
+		}
 	}
 	for _, s := range all {
 		if bytes <= limit {

@@ -49,6 +49,12 @@ func (s *Store) SetRelease(ctx context.Context, id string, r *coderunner.Release
 	return translate(s.q.SetDeploymentRelease(ctx, r, id), "deployment")
 }
 
+// ForgetDeploymentSecrets removes what is kept encrypted with a project's deployments
+// that neither serve nor can be rolled back to any more.
+func (s *Store) ForgetDeploymentSecrets(ctx context.Context, projectID string) error {
+	return translate(s.q.ForgetDeploymentSecrets(ctx, projectID), "project")
+}
+
 // KeptReleases lists a project's deployments that can be run again, newest first.
 func (s *Store) KeptReleases(ctx context.Context, projectID string) ([]coderunner.Deployment, error) {
 	rows, err := s.q.KeptReleases(ctx, projectID)

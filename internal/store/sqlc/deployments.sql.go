@@ -310,6 +310,18 @@ func (q *Queries) DestroyProjectDeployments(ctx context.Context, projectID strin
 	return err
 }
 
+const forgetDeploymentSecrets = `-- name: ForgetDeploymentSecrets :exec
+UPDATE deployments d SET variables = NULL, db_connection_info = NULL
+WHERE d.project_id = $1 AND d.release IS NULL AND d.status IN ('STOPPED', 'FAILED') AND (d.variables IS NOT NULL OR d.db_connection_info IS NOT NULL)
+    AND d.number < (SELECT max(l.number) FROM deployments l WHERE l.project_id = $1 AND l.released_at IS NOT NULL)
+`
+
+// Those of deployments that neither serve nor can be rolled back to any more.
+func (q *Queries) ForgetDeploymentSecrets(ctx context.Context, projectID string) error {
+	_, err := q.db.Exec(ctx, forgetDeploymentSecrets, projectID)
+	return err
+}
+
 const forgetRestarts = `-- name: ForgetRestarts :exec
 UPDATE sandboxes SET restarts = 0, restart_at = NULL WHERE id = $1 AND restarts > 0
 `
