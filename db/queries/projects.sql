@@ -41,6 +41,10 @@ SELECT EXISTS (SELECT 1 FROM projects WHERE user_id = @user_id AND lower(name) =
 -- name: SlugTaken :one
 SELECT EXISTS (SELECT 1 FROM projects WHERE slug = $1);
 
+-- name: LiveProjects :many
+-- Those of ids that are there and not destroyed.
+SELECT id::text FROM projects WHERE id::text = ANY(@ids::text[]) AND destroyed_at IS NULL;
+
 -- name: SetProjectPlan :exec
 UPDATE projects SET plan = $2 WHERE id = $1;
 

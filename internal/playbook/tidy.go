@@ -3,6 +3,7 @@ package playbook
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -134,7 +135,7 @@ func (e *Engine) dropSnapshot(ctx context.Context, s coderunner.SnapshotRecord) 
 // the snapshot.
 const forgottenAge = time.Hour
 
-// tidyAll removes snapshots that have no record, and the least recently used
+// tidyAll removes snapshots that have no record, networks that have no project, and the least recently used
 // dependencies until those that are left fit into limit. Releases have a limit of their
 // own, their number. A project with a run may be about to use its own.
 func (e *Engine) tidyAll(ctx context.Context, limit int64) error {
@@ -147,6 +148,9 @@ func (e *Engine) tidyAll(ctx context.Context, limit int64) error {
 		return err
 	}
 	if err := e.dropForgotten(ctx, there, all, forgottenAge); err != nil {
+		return err
+	}
+	if err := e.dropNetworks(ctx); err != nil {
 		return err
 	}
 	seen := map[string]bool{}
@@ -208,6 +212,35 @@ func (e *Engine) dropForgotten(ctx context.Context, there []sandbox.Snapshot, re
 			continue
 		}
 		if err := e.snapshots.RemoveSnapshot(ctx, s.Name); err != nil && coderunner.KindOf(err) != coderunner.Conflict {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropNetworks removes the networks of projects that are destroyed or not known. One that
+// still has sandboxes is the reconciler's first. Volumes are never removed like that: only
+// a destroy takes data.
+func (e *Engine) dropNetworks(ctx context.Context) error {
+	there, err := e.provider.ListNetworks(ctx) // before the rows: a project is written down before its network is made
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, network := range there {
+		if id, is := strings.CutPrefix(network, projectNetwork("")); is {
+			ids = append(ids, id)
+		}
+	}
+	live, err := e.store.LiveProjects(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if slices.Contains(live, id) {
+			continue
+		}
+		if err := e.provider.RemoveNetwork(ctx, projectNetwork(id)); err != nil && coderunner.KindOf(err) != coderunner.Conflict {
 			return err
 		}
 	}

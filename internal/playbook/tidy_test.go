@@ -129,6 +129,31 @@ func TestDependenciesAreBounded(t *testing.T) {
 	}
 }
 
+// TestNetworksOfNobodyGo, those of projects stay.
+func TestNetworksOfNobodyGo(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "mine", answer)
+	for _, project := range []string{s.project.ID, "00000000-0000-4000-8000-000000000000"} {
+		spec := sandbox.Spec{Name: "box-" + project[:8], Template: p.template(t), Network: projectNetwork(project)}
+		if _, err := p.provider.Create(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.engine.dropNetworks(t.Context()); err != nil {
+			t.Errorf("with a sandbox in a network: %v", err)
+		}
+		if err := p.provider.Destroy(t.Context(), spec.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.engine.tidyAll(t.Context(), 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := p.provider.ListNetworks(t.Context()); err != nil || !slices.Equal(left, []string{projectNetwork(s.project.ID)}) {
+		t.Errorf("the networks are %q, %v", left, err)
+	}
+}
+
 // template is Node.js's, made if it has to be.
 func (p *platform) template(t *testing.T) sandbox.TemplateRef {
 	t.Helper()

@@ -19,6 +19,12 @@ func (s *Store) Project(ctx context.Context, userID, id string) (coderunner.Proj
 	return project(row), translate(err, "project")
 }
 
+// LiveProjects answers which of the ids are of projects that are not destroyed.
+func (s *Store) LiveProjects(ctx context.Context, ids []string) ([]string, error) {
+	live, err := s.q.LiveProjects(ctx, ids)
+	return live, translate(err, "project")
+}
+
 // ProjectByID is for the engine.
 func (s *Store) ProjectByID(ctx context.Context, id string) (coderunner.Project, error) {
 	row, err := s.q.ProjectByID(ctx, id)

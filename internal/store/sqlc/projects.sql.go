@@ -222,6 +222,31 @@ func (q *Queries) LatestBundle(ctx context.Context, projectID string, userID str
 	return i, err
 }
 
+const liveProjects = `-- name: LiveProjects :many
+SELECT id::text FROM projects WHERE id::text = ANY($1::text[]) AND destroyed_at IS NULL
+`
+
+// Those of ids that are there and not destroyed.
+func (q *Queries) LiveProjects(ctx context.Context, ids []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, liveProjects, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockVariables = `-- name: LockVariables :one
 SELECT (destroyed_at IS NULL)::bool AS live FROM projects WHERE id = $1 AND user_id = $2 FOR NO KEY UPDATE
 `
