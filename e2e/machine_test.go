@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	client "github.com/containerd/containerd/v2/client"
@@ -60,37 +61,62 @@ func leftBehind(s *server) ([]string, error) {
 	return found, nil
 }
 
+// ofProjects is the inventory without the sandboxes that are kept ready and belong to nobody.
+func ofProjects(s *server) ([]string, error) {
+	found, err := inventory(s)
+	if err != nil {
+		return nil, err
+	}
+	ready := []string{s.instance + "/standby_root"}
+	err = withEngine(func(ctx context.Context, engine *client.Client) error {
+		standbys, err := engine.ContainerService().List(ctx, `labels."coderunner.io/standby"==`+s.instance)
+		for _, c := range standbys {
+			ready = append(ready, c.ID)
+		}
+		return err
+	})
+	return slices.DeleteFunc(found, func(line string) bool {
+		return slices.ContainsFunc(ready, func(name string) bool { return strings.HasSuffix(line, name) })
+	}), err
+}
+
 // inEngine lists containers and snapshots.
 func inEngine(s *server) (found []string, err error) {
+	err = withEngine(func(ctx context.Context, engine *client.Client) error {
+		containers, err := engine.ContainerService().List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range containers {
+			if strings.Contains(c.ID, s.instance) {
+				found = append(found, "container "+c.ID)
+			}
+		}
+		return engine.SnapshotService("overlayfs").Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+			if strings.Contains(info.Name, s.instance) {
+				found = append(found, "snapshot "+info.Name)
+			}
+			return nil
+		})
+	})
+	return found, err
+}
+
+// withEngine asks the engine, if it runs: it ends with the last server that uses it.
+func withEngine(ask func(context.Context, *client.Client) error) error {
 	sum := sha256.Sum256([]byte(engineDir()))
 	socket := "/run/coderunner/engine-" + hex.EncodeToString(sum[:6]) + "/containerd.sock"
 	if conn, err := net.Dial("unix", socket); err != nil {
-		return nil, nil // the engine ends with the last server that uses it
+		return nil
 	} else {
 		conn.Close()
 	}
 	engine, err := client.New(socket)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer engine.Close()
-	ctx := namespaces.WithNamespace(context.Background(), "coderunner")
-	containers, err := engine.ContainerService().List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range containers {
-		if strings.Contains(c.ID, s.instance) {
-			found = append(found, "container "+c.ID)
-		}
-	}
-	err = engine.SnapshotService("overlayfs").Walk(ctx, func(_ context.Context, info snapshots.Info) error {
-		if strings.Contains(info.Name, s.instance) {
-			found = append(found, "snapshot "+info.Name)
-		}
-		return nil
-	})
-	return found, err
+	return ask(namespaces.WithNamespace(context.Background(), "coderunner"), engine)
 }
 
 // links lists network devices by the alias that says whose they are.
