@@ -208,7 +208,8 @@ func (m *matrix) inject(ctx context.Context, l *lane, c cell) (runID string, too
 	return o.run.ID, took, errors.Join(settled, err)
 }
 
-// endedSoon reports what a cancelled run went on with for longer than a process tree may live.
+// endedSoon reports the commands of a cancelled run that lived for longer than they may: their steps
+// end with their last process.
 func (l *lane) endedSoon(ctx context.Context, runID string) error {
 	r, err := l.store.RunByID(ctx, runID)
 	if err != nil {
@@ -219,14 +220,15 @@ func (l *lane) endedSoon(ctx context.Context, runID string) error {
 	}
 	rows, err := l.store.Steps(ctx, runID)
 	for _, step := range rows {
-		if step.FinishedAt != nil && step.FinishedAt.Sub(*r.CancelRequestedAt) > cancelTime {
+		command := step.Name == "install" || step.Name == "build"
+		if command && step.StartedAt != nil && step.FinishedAt != nil && step.FinishedAt.Sub(*r.CancelRequestedAt) > cancelTime {
 			err = errors.Join(err, fmt.Errorf("the step %s went on for %s after the cancel", step.Name, step.FinishedAt.Sub(*r.CancelRequestedAt)))
 		}
 	}
 	return err
 }
 
-// cancelTime is how soon after a cancel all that a run began must have ended.
+// cancelTime is how soon after a cancel the processes of a run must have ended.
 const cancelTime = 5 * time.Second
 
 // ends says how the run ends after the fault: all but a cancel are overcome.
