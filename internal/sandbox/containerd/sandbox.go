@@ -201,6 +201,36 @@ func (p *Provider) halt(ctx context.Context, name string) error {
 	return p.translate(p.endTask(ctx, container), "stopping the sandbox "+name)
 }
 
+// find finds what the engine has of a sandbox.
+func (p *Provider) find(ctx context.Context, name string) (client.Container, error) {
+	container, err := p.client.LoadContainer(p.ctx(ctx), p.id(name))
+	if !errdefs.IsNotFound(err) || checkName("sandbox", name) != nil {
+		return container, err
+	}
+	// One that was made from a standby has that one's name at the engine.
+	found, err := p.client.Containers(p.ctx(ctx), fmt.Sprintf("labels.%q==%s,labels.%q==%s", labelInstance, p.cfg.Instance, labelName, name))
+	if err != nil {
+		return nil, err
+	}
+	p.ids.Delete(name)
+	if len(found) == 0 {
+		return nil, fmt.Errorf("the sandbox %s: %w", name, errdefs.ErrNotFound)
+	}
+	if len(found) > 1 {
+		return nil, coderunner.Errorf(coderunner.Internal, "There are %d sandboxes %q.", len(found), name)
+	}
+	p.ids.Store(name, found[0].ID())
+	return found[0], nil
+}
+
+// id is the engine's name of a sandbox as far as we know.
+func (p *Provider) id(name string) string {
+	if id, known := p.ids.Load(name); known {
+		return id.(string)
+	}
+	return p.containerID(name)
+}
+
 // load finds a sandbox of this instance.
 func (p *Provider) load(ctx context.Context, name string) (client.Container, error) {
 	container, err := p.find(ctx, name)

@@ -5,14 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
-	client "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -21,7 +19,6 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"github.com/vishvananda/netlink"
 
-	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
@@ -305,49 +302,4 @@ func (p *Provider) furnishStandby(ctx context.Context, s standby, spec sandbox.S
 		return err
 	}
 	return furnish(s.id, s.pid, mounts, p.mounts(spec), hostnameOf(spec))
-}
-
-// base is what the templates of this engine begin with: the engine's name of it, or "".
-func (s templateStore) base(ctx context.Context) (string, error) {
-	images, err := s.client.ListImages(ctx, fmt.Sprintf("labels.%q", labelTemplateName))
-	if err != nil {
-		return "", err
-	}
-	slices.SortFunc(images, func(a, b client.Image) int { return b.Metadata().CreatedAt.Compare(a.Metadata().CreatedAt) })
-	for _, image := range images {
-		if layers, err := image.RootFS(ctx); err == nil && len(layers) > 0 {
-			return layers[0].String(), nil // the chain of a single layer has the layer's own name
-		}
-	}
-	return "", nil
-}
-
-// find finds what the engine has of a sandbox.
-func (p *Provider) find(ctx context.Context, name string) (client.Container, error) {
-	container, err := p.client.LoadContainer(p.ctx(ctx), p.id(name))
-	if !errdefs.IsNotFound(err) || checkName("sandbox", name) != nil {
-		return container, err
-	}
-	// One that was made from a standby has that one's name at the engine.
-	found, err := p.client.Containers(p.ctx(ctx), fmt.Sprintf("labels.%q==%s,labels.%q==%s", labelInstance, p.cfg.Instance, labelName, name))
-	if err != nil {
-		return nil, err
-	}
-	p.ids.Delete(name)
-	if len(found) == 0 {
-		return nil, fmt.Errorf("the sandbox %s: %w", name, errdefs.ErrNotFound)
-	}
-	if len(found) > 1 {
-		return nil, coderunner.Errorf(coderunner.Internal, "There are %d sandboxes %q.", len(found), name)
-	}
-	p.ids.Store(name, found[0].ID())
-	return found[0], nil
-}
-
-// id is the engine's name of a sandbox as far as we know.
-func (p *Provider) id(name string) string {
-	if id, known := p.ids.Load(name); known {
-		return id.(string)
-	}
-	return p.containerID(name)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	client "github.com/containerd/containerd/v2/client"
@@ -85,6 +86,21 @@ func (s templateStore) origin(ctx context.Context, ref sandbox.TemplateRef) (ori
 		return origin{}, err
 	}
 	return origin{parent: identity.ChainID(spec.RootFS.DiffIDs).String(), template: ref, config: spec.Config}, nil
+}
+
+// base is what the templates of this engine begin with: the engine's name of it, or "".
+func (s templateStore) base(ctx context.Context) (string, error) {
+	images, err := s.client.ListImages(ctx, fmt.Sprintf("labels.%q", labelTemplateName))
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(images, func(a, b client.Image) int { return b.Metadata().CreatedAt.Compare(a.Metadata().CreatedAt) })
+	for _, image := range images {
+		if layers, err := image.RootFS(ctx); err == nil && len(layers) > 0 {
+			return layers[0].String(), nil // the chain of a single layer has the layer's own name
+		}
+	}
+	return "", nil
 }
 
 // provide makes the template's image unless it is there.
