@@ -15,6 +15,7 @@ import (
 	"time"
 
 	client "github.com/containerd/containerd/v2/client"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -204,7 +205,7 @@ func flock(ctx context.Context, path string, how int) (*os.File, error) {
 	}
 }
 
-// StopEngine ends the instance's processes and, when no other instance uses it,
+// StopEngine ends the instance's processes, its networks and, when no other instance uses it,
 // the private daemon. Sandboxes, volumes and templates stay on disk; the next
 // start brings them back.
 func StopEngine(ctx context.Context, cfg Config) error {
@@ -226,10 +227,22 @@ func StopEngine(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	// Side by side: each app may take all of its grace.
+	var all errgroup.Group
+	all.SetLimit(16)
 	for _, info := range infos {
-		if err := p.halt(ctx, info.Name); err != nil {
-			return err
-		}
+		all.Go(func() error {
+			if err := p.halt(ctx, info.Name); err != nil {
+				return err
+			}
+			return p.detach(ctx, info.Name)
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	if err := p.unplug(ctx); err != nil {
+		return p.translate(err, "taking the networks away")
 	}
 	if cfg.Address != "" {
 		return nil

@@ -246,7 +246,7 @@ func testCrashDuringExec(t *testing.T, p *Provider) {
 }
 
 // testStopEngine: sandboxes and volumes stay on the disk, and Create brings
-// them back with their addresses, also after a reboot.
+// them back with their addresses.
 func testStopEngine(t *testing.T, p *Provider) {
 	cfg := p.cfg
 	spec := sandbox.Spec{Name: "box", Template: bare.TemplateRef, Network: "net", Volumes: []sandbox.Mount{{Volume: "data", Path: "/data"}}}
@@ -307,6 +307,9 @@ func testStopEngine(t *testing.T, p *Provider) {
 	if second, err = Open(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := netlink.LinkByName(second.linkName(bridgePrefix, soloNetwork("box"))); err != nil {
+		t.Errorf("another instance's network: %v", err)
+	}
 	if got := sh(t, second, "box", `echo well`); got != "well\n" {
 		t.Errorf("another instance's sandbox says %q", got)
 	}
@@ -324,7 +327,12 @@ func testStopEngine(t *testing.T, p *Provider) {
 	if isDaemon(pid, cfg.EngineDir) || answers(cfg.socket()) {
 		t.Errorf("the engine still runs: %v, %v", isDaemon(pid, cfg.EngineDir), answers(cfg.socket()))
 	}
-	reboot(t, p)
+	if _, err := netlink.LinkByName(p.linkName(bridgePrefix, "net")); !isNoLink(err) {
+		t.Errorf("the network is still there: %v", err)
+	}
+	if left, err := filepath.Glob(netnsPath(cfg.Instance + "*")); err != nil || len(left) > 0 {
+		t.Errorf("namespaces are still there: %v, %v", left, err)
+	}
 
 	again := open(t, cfg)
 	info, err := again.Get(within(t), "box")

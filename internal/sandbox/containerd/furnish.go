@@ -110,19 +110,16 @@ func openSource(m specs.Mount) (*os.File, error) {
 // enterMounts does something on a thread that is in the sandbox's mounts, and then something where
 // its name is.
 func enterMounts(id string, pid uint32, inMounts, inName func() error) error {
-	spaces := map[string]*os.File{}
-	defer func() {
-		for _, f := range spaces {
-			f.Close()
-		}
-	}()
-	for _, name := range []string{"mnt", "uts"} {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
-		if err != nil {
-			return fmt.Errorf("enter the sandbox %s: %w", id, err)
-		}
-		spaces[name] = f
+	mounts, err := inside.MountsOf(int(pid))
+	if err != nil {
+		return fmt.Errorf("enter the sandbox %s: %w", id, err)
 	}
+	defer mounts.Close()
+	name, err := os.Open(fmt.Sprintf("/proc/%d/ns/uts", pid))
+	if err != nil {
+		return fmt.Errorf("enter the sandbox %s: %w", id, err)
+	}
+	defer name.Close()
 	if err := isFirst(id, int(pid)); err != nil { // after the namespaces: the number may be another's by now
 		return err
 	}
@@ -130,19 +127,16 @@ func enterMounts(id string, pid uint32, inMounts, inName func() error) error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return err
 		}
-		for _, step := range []struct {
-			name string
-			flag int
-			do   func() error
-		}{{"mnt", unix.CLONE_NEWNS, inMounts}, {"uts", unix.CLONE_NEWUTS, inName}} {
-			if err := unix.Setns(int(spaces[step.name].Fd()), step.flag); err != nil {
-				return fmt.Errorf("enter the sandbox %s: %w", id, err)
-			}
-			if err := step.do(); err != nil {
-				return err
-			}
+		if err := mounts.Enter(); err != nil {
+			return fmt.Errorf("enter the sandbox %s: %w", id, err)
 		}
-		return nil
+		if err := inMounts(); err != nil {
+			return err
+		}
+		if err := unix.Setns(int(name.Fd()), unix.CLONE_NEWUTS); err != nil {
+			return fmt.Errorf("enter the sandbox %s: %w", id, err)
+		}
+		return inName()
 	})
 }
 

@@ -30,7 +30,7 @@ func parseAccount(user string) (account, error) {
 // This is what a command in the sandbox can do to its files, without the
 // cost of one: entering takes well under a millisecond.
 func visit(id string, pid uint32, who account, do func() error) error {
-	theirs, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	theirs, err := inside.MountsOf(int(pid))
 	if err != nil {
 		return fmt.Errorf("enter the sandbox %s: %w", id, err)
 	}
@@ -48,7 +48,7 @@ func visit(id string, pid uint32, who account, do func() error) error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return fmt.Errorf("enter the sandbox %s: %w", id, err)
 		}
-		if err := unix.Setns(int(theirs.Fd()), unix.CLONE_NEWNS); err != nil {
+		if err := theirs.Enter(); err != nil {
 			return fmt.Errorf("enter the sandbox %s: %w", id, err)
 		}
 		// The thread ends some time after this returns; the sandbox's mounts must not wait for it.

@@ -30,12 +30,11 @@ type Entry struct {
 	Filters [][]unix.SockFilter // of system calls, the oldest first
 }
 
-// ownNamespaces are those of a sandbox, by their names in /proc/PID/ns. That of files comes
-// last: there is no /proc of the host behind it.
+// ownNamespaces are those of a sandbox but for its mounts, by their names in /proc/PID/ns.
 var ownNamespaces = []struct {
 	name string
 	flag int
-}{{"ipc", unix.CLONE_NEWIPC}, {"uts", unix.CLONE_NEWUTS}, {"net", unix.CLONE_NEWNET}, {"pid", unix.CLONE_NEWPID}, {"cgroup", unix.CLONE_NEWCGROUP}, {"mnt", unix.CLONE_NEWNS}}
+}{{"ipc", unix.CLONE_NEWIPC}, {"uts", unix.CLONE_NEWUTS}, {"net", unix.CLONE_NEWNET}, {"pid", unix.CLONE_NEWPID}, {"cgroup", unix.CLONE_NEWCGROUP}}
 
 // enter begins the process, as a child of this one, and puts it into the tree. Its
 // files are its standard input, output and error. It must wait by itself until it
@@ -54,6 +53,11 @@ func (e Entry) enter(c Cgroups, files [3]*os.File) (pid int, err error) {
 		}
 		open = append(open, f)
 	}
+	mounts, err := MountsOf(e.Init)
+	if err != nil {
+		return 0, fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
+	}
+	defer mounts.Close()
 	groups, err := c.groupsOf(e.ID, e.Init) // after the namespaces: the number may belong to another process by now
 	if err != nil {
 		return 0, err
@@ -63,7 +67,7 @@ func (e Entry) enter(c Cgroups, files [3]*os.File) (pid int, err error) {
 		return 0, fmt.Errorf("keep our files out of the sandbox %s: %w", e.ID, err)
 	}
 	err = OnThread(func() error {
-		if err := e.disguise(open); err != nil {
+		if err := e.disguise(open, mounts); err != nil {
 			return fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
 		}
 		pid, err = syscall.ForkExec(e.Process.Args[0], e.Process.Args, &syscall.ProcAttr{
@@ -91,7 +95,7 @@ func (e Entry) enter(c Cgroups, files [3]*os.File) (pid int, err error) {
 
 // disguise makes the calling thread one whose children belong to the sandbox. The
 // thread cannot go back and must be thrown away.
-func (e Entry) disguise(open []*os.File) error {
+func (e Entry) disguise(open []*os.File, mounts *Mounts) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
@@ -102,6 +106,9 @@ func (e Entry) disguise(open []*os.File) error {
 		if err := unix.Setns(int(open[i].Fd()), ns.flag); err != nil {
 			return fmt.Errorf("its namespace %s: %w", ns.name, err)
 		}
+	}
+	if err := mounts.Enter(); err != nil { // last: there is no /proc of this machine behind it
+		return fmt.Errorf("its files: %w", err)
 	}
 	unix.Umask(0o022)
 	if err := bound(e.Process.Capabilities); err != nil {
