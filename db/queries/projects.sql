@@ -41,6 +41,10 @@ SELECT EXISTS (SELECT 1 FROM projects WHERE user_id = @user_id AND lower(name) =
 -- name: SlugTaken :one
 SELECT EXISTS (SELECT 1 FROM projects WHERE slug = $1);
 
+-- name: ReleaseSlug :exec
+-- A destroyed project gives its slug back to its owner; with the dot it is nobody's host name.
+UPDATE projects SET slug = slug || '.' || id WHERE slug = @slug AND user_id = @user_id AND destroyed_at IS NOT NULL;
+
 -- name: LiveProjects :many
 -- Those of ids that are there and not destroyed.
 SELECT id::text FROM projects WHERE id::text = ANY(@ids::text[]) AND destroyed_at IS NULL;

@@ -115,6 +115,32 @@ func TestSlugComesFromTheNameAndIsNeverShared(t *testing.T) {
 	}
 }
 
+func TestTheSlugOfADestroyedProjectIsItsOwnersAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 2 {
+		p := must(w.Create(t.Context(), w.ada.ID, "Shop"))(t)
+		if p.Slug != "shop" {
+			t.Errorf("the owner's new project has slug %q", p.Slug)
+		}
+		if err := w.store.EndProject(t.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+		if gone := must(w.store.Project(t.Context(), w.ada.ID, p.ID))(t); gone.Name != "Shop" || gone.DestroyedAt == nil {
+			t.Errorf("the destroyed project is %+v", gone)
+		}
+		if other := must(w.Create(t.Context(), w.bob.ID, "Shop"))(t); other.Slug == "shop" {
+			t.Error("somebody else got the slug of a destroyed project")
+		} else if err := w.store.EndProject(t.Context(), other.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := must(w.Create(t.Context(), w.ada.ID, "Else"))(t)
+	if p = must(w.Rename(t.Context(), w.ada.ID, p.ID, "Shop"))(t); p.Slug != "shop" {
+		t.Errorf("the owner's renamed project has slug %q", p.Slug)
+	}
+}
+
 func TestNameIsUniqueForItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -39,8 +39,8 @@ func New(st *store.Store, bundles *bundle.Store, keys *secret.KeyRing) *Service 
 	return &Service{store: st, bundles: bundles, keys: keys}
 }
 
-// Create adds a project. Its slug comes from the name; one that is taken, by
-// whomever, gets a random suffix. Conflict when the user has a project of that name.
+// Create adds a project. Its slug comes from the name; one that is taken, or was by
+// somebody else's destroyed project, gets a random suffix. Conflict when the user has a project of that name.
 func (s *Service) Create(ctx context.Context, userID, name string) (coderunner.Project, error) {
 	name, err := coderunner.NormalizeProjectName(name)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *Service) Create(ctx context.Context, userID, name string) (coderunner.P
 // create adds a project and runs then, if given, in the same transaction.
 func (s *Service) create(ctx context.Context, userID, name string, then func(*store.Store, coderunner.Project) error) (coderunner.Project, error) {
 	var project coderunner.Project
-	err := s.withSlug(ctx, name, func(slug string) error {
+	err := s.withSlug(ctx, userID, name, func(slug string) error {
 		return s.store.InTx(ctx, func(st *store.Store) error {
 			var err error
 			if project, err = st.CreateProject(ctx, userID, name, slug); err != nil || then == nil {
@@ -82,7 +82,7 @@ func (s *Service) Rename(ctx context.Context, userID, projectID, name string) (c
 	if len(deployments) > 0 || keepsSlug(project.Slug, name) {
 		return s.store.RenameProject(ctx, userID, projectID, name, project.Slug)
 	}
-	err = s.withSlug(ctx, name, func(slug string) error {
+	err = s.withSlug(ctx, userID, name, func(slug string) error {
 		project, err = s.store.RenameProject(ctx, userID, projectID, name, slug)
 		return err
 	})
@@ -101,14 +101,18 @@ func (s *Service) live(ctx context.Context, userID, projectID string) (coderunne
 // attempts is how often a name or slug that somebody else took first is chosen anew.
 const attempts = 8
 
-// withSlug tries do with slugs for the name until one is not taken.
-func (s *Service) withSlug(ctx context.Context, name string, do func(slug string) error) error {
+// withSlug tries do with slugs for the name until one is not taken. Slugs of destroyed
+// projects are their owner's only: links to what was there must not lead to somebody else's.
+func (s *Service) withSlug(ctx context.Context, userID, name string, do func(slug string) error) error {
 	base := coderunner.Slug(name)
 	plain := base != "" && !coderunner.ReservedSlugs[base]
 	if base == "" {
 		base = "project"
 	}
-	var err error
+	err := s.store.ReleaseSlug(ctx, userID, base)
+	if err != nil {
+		return err
+	}
 	for i := range attempts {
 		slug := base
 		if !plain || i > 0 {

@@ -88,6 +88,11 @@ func (s *Store) ProjectNameTaken(ctx context.Context, userID, name string) (bool
 	return taken, translate(err, "project")
 }
 
+// ReleaseSlug frees a slug that a destroyed project of the user has; no other user's is freed.
+func (s *Store) ReleaseSlug(ctx context.Context, userID, slug string) error {
+	return translate(s.q.ReleaseSlug(ctx, slug, userID), "project")
+}
+
 // SlugTaken reports whether any project has or had the slug.
 func (s *Store) SlugTaken(ctx context.Context, slug string) (bool, error) {
 	taken, err := s.q.SlugTaken(ctx, slug)

@@ -459,6 +459,16 @@ func (q *Queries) ProjectUploads(ctx context.Context, iD string, userID string) 
 	return i, err
 }
 
+const releaseSlug = `-- name: ReleaseSlug :exec
+UPDATE projects SET slug = slug || '.' || id WHERE slug = $1 AND user_id = $2 AND destroyed_at IS NOT NULL
+`
+
+// A destroyed project gives its slug back to its owner; with the dot it is nobody's host name.
+func (q *Queries) ReleaseSlug(ctx context.Context, slug string, userID string) error {
+	_, err := q.db.Exec(ctx, releaseSlug, slug, userID)
+	return err
+}
+
 const renameProject = `-- name: RenameProject :one
 UPDATE projects SET name = $1, slug = $2 WHERE id = $3 AND user_id = $4 AND destroyed_at IS NULL RETURNING id, user_id, name, slug, description, plan, created_at, updated_at, destroyed_at
 `
