@@ -288,8 +288,14 @@ func (st *step) keep(ctx context.Context, name string, record coderunner.Snapsho
 // slot waits for this node's turn to install or build, telling how many are ahead.
 func (st *step) slot(ctx context.Context, result built) (release func(), err error) {
 	waited := false
-	release, err = st.e.slots.acquire(ctx, func(ahead int) error {
+	defer func() {
+		if waited {
+			st.limit.resume()
+		}
+	}()
+	release, err = st.e.slots.acquire(ctx, st.project.UserID, func(ahead int) error {
 		if !waited {
+			st.limit.pause()
 			st.say("All places to build are taken; %s before this one.", countNoun(ahead+1, "run"))
 		}
 		waited = true

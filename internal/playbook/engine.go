@@ -43,14 +43,13 @@ import (
 type Config struct {
 	Lease         time.Duration // how long a silent owner keeps a run; 6 s
 	Sweep         time.Duration // how often runs without an owner are looked for; 2 s
-	Workers       int           // runs at once on this node; 64, for most of them wait
 	Builds        int           // installs and builds at once on this node; half of its processors, at least 1
 	Tidy          time.Duration // how often all that is kept is looked at; 10 min
 	SnapshotBytes int64         // what installed dependencies may take on disk together; 10 GiB
 	KeepReleases  int           // how many deployments of a project can be rolled back to; 10
 	HealthTimeout time.Duration // how long an app may take to answer; 60 s
 	RetryFor      time.Duration // how long a step of ours is retried; 90 s
-	RunFor        time.Duration // how long a run may take in all, its wait for a place to build included; 2 h
+	RunFor        time.Duration // how long a run may take, its wait for a place to build aside; 2 h
 	Reconcile     time.Duration // how often the provider is compared with what we believe; 10 s
 
 	PublicURL      func(slug string) (host, url string)
@@ -91,6 +90,7 @@ type Engine struct {
 	owner     string
 	playbooks map[string]playbook
 	queue     atomic.Pointer[river.Client[pgx.Tx]]
+	working   context.Context // of Start
 	busy      sync.WaitGroup
 	// breakpoint, when set by a test, is called as a step begins and after its
 	// work, before that is recorded.
@@ -101,7 +101,6 @@ type Engine struct {
 func New(cfg Config, st *store.Store, provider sandbox.Provider, catalogue *appliance.Catalogue, bundles *bundle.Store, keys *secret.KeyRing, variables Variables, hub *runlog.Hub, edge Edge, log *slog.Logger) *Engine {
 	cfg.Lease = orDefault(cfg.Lease, 6*time.Second)
 	cfg.Sweep = orDefault(cfg.Sweep, 2*time.Second)
-	cfg.Workers = orDefault(cfg.Workers, 64)
 	cfg.Builds = orDefault(cfg.Builds, max(1, runtime.NumCPU()/2))
 	cfg.Tidy = orDefault(cfg.Tidy, 10*time.Minute)
 	cfg.SnapshotBytes = orDefault(cfg.SnapshotBytes, 10<<30)
@@ -140,32 +139,34 @@ type runWorker struct {
 	engine *Engine
 }
 
-// The queue must outlast any playbook, see Config.RunFor; our lease is what notices a dead owner.
+// A job only rings: it is done as soon as somebody looks at the run. Our lease is what notices a dead owner.
 const (
-	jobTimeout  = 3 * time.Hour
-	rescueAfter = 4 * time.Hour
+	jobTimeout  = time.Minute
+	rescueAfter = 5 * time.Minute
 	queueKeeps  = time.Hour
 )
 
-func (w *runWorker) Timeout(*river.Job[runJob]) time.Duration { return jobTimeout }
-
-func (w *runWorker) Work(ctx context.Context, job *river.Job[runJob]) error {
-	w.engine.busy.Add(1)
-	defer w.engine.busy.Done()
-	if err := w.engine.execute(ctx, job.Args.RunID); err != nil {
-		// The sweep rings again; River's own retry would only do the same later.
-		w.engine.log.Error("a run stopped before its end; it will be resumed", "run", job.Args.RunID, "err", err)
-	}
+// Work lets the run begin beside it: however many runs wait for a place to build,
+// they are not in the way of those that need none.
+func (w *runWorker) Work(_ context.Context, job *river.Job[runJob]) error {
+	e := w.engine
+	e.busy.Go(func() {
+		if err := e.execute(e.working, job.Args.RunID); err != nil {
+			// The sweep rings again; River's own retry would only do the same later.
+			e.log.Error("a run stopped before its end; it will be resumed", "run", job.Args.RunID, "err", err)
+		}
+	})
 	return nil
 }
 
 // Start begins to take runs from the queue, until ctx ends. It returns at once.
 // Wait returns when the work in progress has been put down.
 func (e *Engine) Start(ctx context.Context) error {
+	e.working = ctx
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &runWorker{engine: e})
 	queue, err := river.NewClient(riverpgxv5.New(e.store.Pool()), &river.Config{
-		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: e.cfg.Workers}},
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 64}},
 		Workers:           workers,
 		FetchCooldown:     10 * time.Millisecond,
 		FetchPollInterval: time.Second,
@@ -184,11 +185,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		return fmt.Errorf("starting the queue: %w", err)
 	}
 	for _, work := range []func(context.Context){e.sweep, e.reconcile, e.keepTidy} {
-		e.busy.Add(1)
-		go func() {
-			defer e.busy.Done()
-			work(ctx)
-		}()
+		e.busy.Go(func() { work(ctx) })
 	}
 	return nil
 }

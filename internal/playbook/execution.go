@@ -54,6 +54,7 @@ type execution struct {
 	owned      context.Context         // ends when the right to write about the run does
 	work       context.Context         // ends before, when the run is cancelled
 	stop       context.CancelCauseFunc // ends work
+	limit      *limit                  // of the time for work
 	beyond     bool                    // the run's version served when we took it: a cancel comes too late
 	background sync.WaitGroup          // of what is done later
 	waited     chan struct{}           // closed once nobody waits for the app any more
@@ -170,7 +171,8 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if run.State == coderunner.RunCancelling && !released {
 		stop(errCancelled)
 	}
-	defer x.limit(stop)()
+	x.limit = newLimit(e.cfg.RunFor, func() { stop(errTooLong) })
+	defer x.limit.timer.Stop()
 	if run.Epoch == 1 {
 		x.tellReplaced(owned)
 	}
@@ -213,13 +215,27 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	return x.end(owned, state, failure)
 }
 
-// limit ends the run's work once it has taken too long, whoever began it.
-func (x *execution) limit(stop context.CancelCauseFunc) (release func() bool) {
-	begun := time.Now()
-	if x.run.StartedAt != nil {
-		begun = *x.run.StartedAt
-	}
-	return time.AfterFunc(time.Until(begun.Add(x.e.cfg.RunFor)), func() { stop(errTooLong) }).Stop
+// limit ends a run's work once this owner's turn has taken too long. While the run waits for
+// others it stands still.
+type limit struct {
+	timer *time.Timer
+	left  time.Duration
+	since time.Time
+}
+
+func newLimit(d time.Duration, end func()) *limit {
+	return &limit{timer: time.AfterFunc(d, end), left: d, since: time.Now()}
+}
+
+// pause and resume are called in turn.
+func (l *limit) pause() {
+	l.timer.Stop()
+	l.left -= time.Since(l.since)
+}
+
+func (l *limit) resume() {
+	l.since = time.Now()
+	l.timer.Reset(l.left)
 }
 
 // load reads what the run is about, and opens its log.

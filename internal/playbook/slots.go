@@ -2,38 +2,49 @@ package playbook
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 )
 
-// slots bound how many installs and builds this node does at once. Those that
-// wait get their turn in the order in which they came.
+// slots bound how many installs and builds this node does at once. Users who wait
+// get their turns one after the other, however many each of them asks for: a user's
+// next ticket is for the round after that of the one before, and nobody begins in a round that
+// is over (start-time fair queueing, Goyal, Vin and Cheng, 1996). Within a round, who came first is first.
 type slots struct {
 	mu      sync.Mutex
 	free    int
-	waiting []*ticket
+	waiting []*ticket      // in the order in which they get their turn
+	round   int            // of the newest turn
+	last    map[string]int // the round of each user's newest ticket, if it is not over
 }
 
 // ticket is a place in the queue.
 type ticket struct {
+	round int
 	turn  chan struct{} // closed when it is the ticket's turn
 	moved chan struct{} // has one element when the number of those ahead has changed
 }
 
-func newSlots(n int) *slots { return &slots{free: n} }
+func newSlots(n int) *slots { return &slots{free: n, last: map[string]int{}} }
 
-// acquire waits for a slot and answers how to give it back. While it waits, each
+// acquire waits for a slot for the user and answers how to give it back. While it waits, each
 // change of the number of those ahead is told, beginning with the first.
-func (s *slots) acquire(ctx context.Context, ahead func(int) error) (release func(), err error) {
-	t := &ticket{turn: make(chan struct{}), moved: make(chan struct{}, 1)}
+func (s *slots) acquire(ctx context.Context, user string, ahead func(int) error) (release func(), err error) {
 	s.mu.Lock()
+	t := &ticket{round: s.round, turn: make(chan struct{}), moved: make(chan struct{}, 1)}
+	if last, has := s.last[user]; has {
+		t.round = max(t.round, last+1)
+	}
+	s.last[user] = t.round
 	if s.free > 0 && len(s.waiting) == 0 {
-		s.free--
+		s.begin(t)
 		s.mu.Unlock()
 		return s.give(), nil
 	}
-	s.waiting = append(s.waiting, t)
-	t.moved <- struct{}{}
+	place, _ := slices.BinarySearchFunc(s.waiting, t.round+1, func(w *ticket, round int) int { return w.round - round })
+	s.waiting = slices.Insert(s.waiting, place, t)
+	s.tell()
 	s.mu.Unlock()
 	for told := -1; ; {
 		select {
@@ -86,11 +97,19 @@ func (s *slots) leave(t *ticket) {
 // next lets those in whose turn it is. The caller has the lock.
 func (s *slots) next() {
 	for s.free > 0 && len(s.waiting) > 0 {
-		close(s.waiting[0].turn)
+		t := s.waiting[0]
 		s.waiting = s.waiting[1:]
-		s.free--
+		s.begin(t)
+		close(t.turn)
 	}
 	s.tell()
+}
+
+// begin is a ticket's turn. The caller has the lock.
+func (s *slots) begin(t *ticket) {
+	s.free--
+	s.round = t.round
+	maps.DeleteFunc(s.last, func(_ string, round int) bool { return round < s.round })
 }
 
 func (s *slots) tell() {

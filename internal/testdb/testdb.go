@@ -73,12 +73,28 @@ func directory() (string, error) {
 	return filepath.Join(cache, "coderunner", "testdb"), err
 }
 
+// openWay lets the database's account pass to the directory, which may be beside what is root's.
+func openWay(dir string) error {
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o711); err != nil {
+		return err
+	}
+	info, err := os.Stat(parent)
+	if err != nil || os.Geteuid() != 0 || info.Mode().Perm()&0o011 == 0o011 {
+		return err
+	}
+	return os.Chmod(parent, info.Mode().Perm()|0o011)
+}
+
 func newDatabase(t testing.TB, migrations fs.FS) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	dir, err := directory()
 	if err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	if err := openWay(dir); err != nil {
 		t.Fatalf("testdb: %v", err)
 	}
 	cluster, err := pglocal.Start(ctx, pglocal.Config{Dir: dir, Settings: map[string]string{

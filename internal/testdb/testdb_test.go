@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"os/exec"
 	"strings"
 	"sync"
@@ -136,5 +137,23 @@ func TestOldLeftoversAreDropped(t *testing.T) {
 func BenchmarkNew(b *testing.B) {
 	for b.Loop() {
 		New(b)
+	}
+}
+
+// TestWayIsOpened: whatever made the directory above may have kept others out.
+func TestWayIsOpened(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root's server runs under another account")
+	}
+	parent := filepath.Join(t.TempDir(), "cache")
+	if err := os.Mkdir(parent, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := openWay(filepath.Join(parent, "testdb")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(parent); err != nil || info.Mode().Perm() != 0o711 {
+		t.Errorf("it is %v, %v", info.Mode(), err)
 	}
 }

@@ -3,7 +3,9 @@ package containerd
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -234,6 +236,23 @@ func TestFirewallTwice(t *testing.T) {
 		}
 		if _, bridges := firewallState(t); bridges[bridge] {
 			t.Error("a forgotten bridge is still in the set")
+		}
+	}
+}
+
+// TestCacheIsInNobodysWay: what lies beside the templates is reached by other accounts.
+func TestCacheIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	parent := filepath.Join(t.TempDir(), "cache")
+	dir := filepath.Join(parent, "templates")
+	for range 2 {
+		if err := makeCache(dir); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]fs.FileMode{parent: 0o711, dir: 0o700} {
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s is %v, %v; want %o", path, info.Mode(), err, want)
+			}
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (s templateStore) provide(ctx context.Context, t sandbox.Template, out io.W
 	if has, err := s.has(ctx, t.TemplateRef); has || err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := makeCache(s.dir); err != nil {
 		return coderunner.Wrap(err, coderunner.Unavailable, "The directory of templates, %s, cannot be made.", s.dir)
 	}
 	clearAbandoned(s.dir)
@@ -124,6 +124,15 @@ func (s templateStore) provide(ctx context.Context, t sandbox.Template, out io.W
 		return err
 	}
 	return explainBuild(s.make(ctx, t, site), s.dir, t, site.say)
+}
+
+// makeCache makes the directory of templates, which is root's alone. Those above it are
+// others' way to what is theirs.
+func makeCache(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil {
+		return err
+	}
+	return os.MkdirAll(dir, 0o700)
 }
 
 // make loads the template's archive, and builds it first if it has to.
