@@ -27,6 +27,11 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 		return deployment, run, err
 	}
 	bundle, err := e.store.Bundle(ctx, userID, req.BundleID)
+	if coderunner.KindOf(err) == coderunner.NotFound { // a destroy that began just now takes it away
+		if _, gone := e.liveProject(ctx, userID, req.ProjectID); gone != nil {
+			err = gone
+		}
+	}
 	if err != nil {
 		return deployment, run, err
 	}
@@ -142,11 +147,20 @@ func leaveWaiting(ctx context.Context, s *store.Store, run coderunner.Run) error
 	return s.SetDeploymentStatus(ctx, d.ID, coderunner.Stopped)
 }
 
-// liveProject is a user's project that has not been destroyed.
+// liveProject is a user's project that has not been destroyed and is not about to be.
 func (e *Engine) liveProject(ctx context.Context, userID, id string) (coderunner.Project, error) {
 	project, err := e.store.Project(ctx, userID, id)
-	if err == nil && project.DestroyedAt != nil {
-		err = coderunner.Errorf(coderunner.Conflict, "This project was destroyed. Drop the folder again to make a new one.")
+	if err != nil {
+		return project, err
+	}
+	if project.DestroyedAt != nil {
+		return project, coderunner.Errorf(coderunner.Conflict, "This project was destroyed. Drop the folder again to make a new one.")
+	}
+	open, err := e.store.OpenRuns(ctx, id)
+	for _, r := range open {
+		if r.Playbook == DestroyPlaybook {
+			err = beingDestroyed(project)
+		}
 	}
 	return project, err
 }

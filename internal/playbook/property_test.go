@@ -157,7 +157,7 @@ func TestStateMachine(t *testing.T) {
 	if err := <-watched; err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d looks saw %d runs and %d changes", seen.looks, len(seen.runs), seen.changes)
+	t.Logf("%d looks saw %d runs of %d projects and %d changes", seen.looks, len(seen.runs), len(p.samples), seen.changes)
 	if len(seen.runs) < 20 || seen.changes < 100 {
 		t.Error("too little has happened to prove anything")
 	}
@@ -369,11 +369,15 @@ func (p *property) some() *Engine {
 	return p.engines[p.chance.n(len(p.engines))].engine
 }
 
-// clicks are the owner's.
+// clicks are the owner's. Some destroy the project, in the middle of whatever happens to it; once it
+// is gone there is another.
 func (p *property) clicks(ctx context.Context, s sample) {
 	for ctx.Err() == nil {
 		e := p.some()
 		book := []string{DeployPlaybook, DeployPlaybook, RedeployPlaybook, RollbackPlaybook, RestartPlaybook, StartPlaybook, StopPlaybook, StopPlaybook, "cancel", "cancel"}[p.chance.n(10)]
+		if p.chance.n(30) == 0 {
+			book = DestroyPlaybook
+		}
 		err := p.click(ctx, e, s, s.user.ID, book)
 		switch kind := coderunner.KindOf(err); {
 		case err == nil, ctx.Err() != nil, kind == coderunner.Conflict, kind == coderunner.Unavailable:
@@ -384,7 +388,14 @@ func (p *property) clicks(ctx context.Context, s sample) {
 		}
 		select {
 		case <-ctx.Done():
+			continue
 		case <-time.After(time.Duration(5+p.chance.n(250)) * time.Millisecond):
+		}
+		if now, err := p.store.ProjectByID(ctx, s.project.ID); err == nil && now.DestroyedAt != nil {
+			p.click(ctx, p.some(), s, s.user.ID, DeployPlaybook) //nolint:errcheck // what comes of it, the observer sees
+			if next, err := p.another(ctx, s); err == nil {
+				s = next
+			}
 		}
 	}
 	if p.chance.n(2) == 0 {
@@ -394,6 +405,19 @@ func (p *property) clicks(ctx context.Context, s sample) {
 			}
 		}
 	}
+}
+
+// another is a new sample in the place of one whose project is gone.
+func (p *property) another(ctx context.Context, s sample) (sample, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	plan := s.plan
+	s, err := (&platform{store: p.store, bundles: p.bundles}).newSample(ctx, fmt.Sprintf("p%d", len(p.samples)), map[string]string{"index.js": "x"})
+	s.plan = plan
+	if err == nil {
+		p.samples = append(p.samples, s)
+	}
+	return s, err
 }
 
 var errNothingThere = errors.New("nothing there to click on")
@@ -453,7 +477,7 @@ func (p *property) strangers(ctx context.Context, s sample) {
 func (p *property) settled(ctx context.Context) error {
 	p.revive()
 	expected := map[string]bool{}
-	for _, s := range p.samples {
+	for _, s := range p.samples { // nobody clicks any more
 		open, err := p.store.OpenRuns(ctx, s.project.ID)
 		if err != nil {
 			return err
