@@ -64,10 +64,17 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		book = DeployPlaybook
 	}
 	err = e.store.InTx(ctx, func(s *store.Store) error {
-		if n.Origin != coderunner.FromRollback {
-			if err := s.SetProjectPlan(ctx, project.ID, n.Plan); err != nil {
+		if err := s.LockProject(ctx, project.ID); err != nil { // from here on, what is kept stays kept
+			return err
+		}
+		if n.Origin == coderunner.FromRollback {
+			if to, err := s.DeploymentByID(ctx, n.FromID); err != nil {
 				return err
+			} else if to.Release == nil {
+				return notKept(to)
 			}
+		} else if err := s.SetProjectPlan(ctx, project.ID, n.Plan); err != nil {
+			return err
 		}
 		if deployment, err = s.CreateDeployment(ctx, n); err != nil {
 			return err
