@@ -152,5 +152,8 @@ func (e *Engine) current(ctx context.Context, userID, projectID string, prepare 
 		run, err = e.begin(ctx, s, project, "project."+n.Playbook, n)
 		return err
 	})
+	if err == nil {
+		e.take(run.ID)
+	}
 	return run, err
 }
