@@ -33,6 +33,9 @@ type Definition struct {
 	Kind        coderunner.ApplianceKind
 	Digest      string        // lower-case hex SHA-256
 	Database    *DatabaseSpec // nil unless Kind is DatabaseAppliance
+	// ServeCommand serves the folder STATIC_DIR on PORT, without a shell; nil where the app's own
+	// start command is what runs. What is not there is answered with the page STATIC_FALLBACK, if that is set.
+	ServeCommand []string
 
 	template sandbox.Template
 }

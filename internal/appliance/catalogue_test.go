@@ -137,6 +137,8 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"description: Keeps things.", "", "description is missing"},
 		{"kind: database", "kind: oracle", `kind is "oracle"`},
 		{"kind: database", "kind: runtime", "there is a database section"},
+		{"setup: setup.sh", "setup: setup.sh\nruntime: {serve: [/usr/bin/true]}", "there is a runtime section"},
+		{"kind: database", "kind: runtime\nruntime: {serve: [serve]}", "runtime.serve must be a list"},
 		{"suite: bookworm", "suite: ../x", `suite is "../x"`},
 		{"[store, libstore-dev]", "[store, '-o evil']", `packages has "-o evil"`},
 		{"[store, libstore-dev]", "[store, store]", "packages has store twice"},

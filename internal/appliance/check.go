@@ -85,11 +85,17 @@ func (doc document) checkKind(files *Files) (problems []string) {
 		if doc.Database != nil {
 			wrong("kind is runtime, and there is a database section")
 		}
+		if doc.Runtime.Serve != nil {
+			problems = append(problems, checkCommand("runtime.serve", doc.Runtime.Serve, files)...)
+		}
 		return problems
 	case coderunner.DatabaseAppliance:
 	default:
 		wrong("kind is %q; it is either runtime or database", doc.Kind)
 		return problems
+	}
+	if doc.Runtime.Serve != nil {
+		wrong("kind is database, and there is a runtime section")
 	}
 	if doc.Database == nil {
 		wrong("kind is database, and there is no database section")
@@ -102,21 +108,28 @@ func (doc document) checkKind(files *Files) (problems []string) {
 		wrong("database.volume is %q; it must be an absolute path", doc.Database.Volume)
 	}
 	for field, argv := range map[string][]string{"start": doc.Database.Start, "ready": doc.Database.Ready, "init": doc.Database.Init} {
-		if len(argv) == 0 || !isPlace(argv[0]) {
-			wrong("database.%s must be a list that begins with the absolute path of a program", field)
-			continue
-		}
-		// What Debian does not bring has to be among the appliance's own files.
-		if ours := strings.TrimPrefix(argv[0], "/"); strings.HasPrefix(ours, "usr/local/") {
-			info, err := fs.Stat(rootOf(files), ours)
-			if err != nil {
-				wrong("database.%s runs %s, and there is no files/%s", field, argv[0], ours)
-			} else if info.Mode().Perm()&0o111 == 0 {
-				wrong("database.%s runs files/%s, which does not begin with #!", field, ours)
-			}
-		}
+		problems = append(problems, checkCommand("database."+field, argv, files)...)
 	}
 	return problems
+}
+
+func checkCommand(field string, argv []string, files *Files) []string {
+	if len(argv) == 0 || !isPlace(argv[0]) {
+		return []string{field + " must be a list that begins with the absolute path of a program"}
+	}
+	// What Debian does not bring has to be among the appliance's own files.
+	ours := strings.TrimPrefix(argv[0], "/")
+	if !strings.HasPrefix(ours, "usr/local/") {
+		return nil
+	}
+	info, err := fs.Stat(rootOf(files), ours)
+	if err != nil {
+		return []string{fmt.Sprintf("%s runs %s, and there is no files/%s", field, argv[0], ours)}
+	}
+	if info.Mode().Perm()&0o111 == 0 {
+		return []string{fmt.Sprintf("%s runs files/%s, which does not begin with #!", field, ours)}
+	}
+	return nil
 }
 
 func matches(pattern, text string) bool {

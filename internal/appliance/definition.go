@@ -32,9 +32,12 @@ type document struct {
 		GID  uint32 `yaml:"gid"`
 		Home string `yaml:"home"`
 	} `yaml:"user"`
-	WorkDir  string            `yaml:"workdir"`
-	Env      map[string]string `yaml:"env"`
-	Setup    string            `yaml:"setup"`
+	WorkDir string            `yaml:"workdir"`
+	Env     map[string]string `yaml:"env"`
+	Setup   string            `yaml:"setup"`
+	Runtime struct {
+		Serve []string `yaml:"serve"`
+	} `yaml:"runtime"`
 	Database *struct {
 		Port   int      `yaml:"port"`
 		Volume string   `yaml:"volume"`
@@ -94,7 +97,7 @@ func (doc document) definition(files *Files) (Definition, error) {
 	}
 	d := Definition{
 		Name: doc.Name, Title: doc.Title, Description: strings.TrimSpace(doc.Description), Kind: doc.Kind,
-		Digest: digest, template: t,
+		Digest: digest, ServeCommand: doc.Runtime.Serve, template: t,
 	}
 	if doc.Database != nil {
 		d.Database = &DatabaseSpec{

@@ -52,8 +52,9 @@ type Plan struct {
 	Install        Choice            `json:"install"` // shell command run in Root inside the sandbox, "" for none
 	Build          Choice            `json:"build"`
 	Start          Choice            `json:"start"`
-	StaticDir      Choice            `json:"static_dir"`
-	Port           int               `json:"port"` // given to the app as PORT
+	StaticDir      Choice            `json:"static_dir"`      // the folder within Root whose files are the app, "" for an app with a process of its own
+	StaticFallback Choice            `json:"static_fallback"` // the page of StaticDir that answers for all that is not there, "" for none
+	Port           int               `json:"port"`            // given to the app as PORT
 	PortWhy        string            `json:"port_why,omitempty"`
 	HealthPath     Choice            `json:"health_path"`
 	Databases      []DatabaseNeed    `json:"databases"`
@@ -71,7 +72,7 @@ func (p Plan) Check() error {
 	if p.Runtime.Appliance == "" {
 		return FieldError("appliance", "Choose what the app runs on.")
 	}
-	if strings.TrimSpace(p.Start.Value) == "" {
+	if p.StaticDir.Value == "" && strings.TrimSpace(p.Start.Value) == "" {
 		return FieldError("start", "The plan has no start command. Add \"start\" to the scripts in package.json, or type the command here.")
 	}
 	for field, command := range map[string]string{"install": p.Install.Value, "build": p.Build.Value, "start": p.Start.Value} {
@@ -85,9 +86,24 @@ func (p Plan) Check() error {
 	if p.HealthPath.Value != "" && !strings.HasPrefix(p.HealthPath.Value, "/") {
 		return FieldError("health_path", "The health path %q must begin with a slash.", clip(p.HealthPath.Value, 60))
 	}
-	root := p.Root
-	if root != "." && (root == "" || strings.HasPrefix(root, "/") || strings.Contains("/"+root+"/", "/../") || strings.IndexByte(root, 0) >= 0) {
-		return FieldError("root", "The root directory %q must be a folder within the upload.", clip(root, 60))
+	if !isWithin(p.Root) {
+		return FieldError("root", "The root directory %q must be a folder within the upload.", clip(p.Root, 60))
+	}
+	if p.StaticDir.Value != "" && !isWithin(p.StaticDir.Value) {
+		return FieldError("static_dir", "The folder to serve, %q, must be within the root directory.", clip(p.StaticDir.Value, 60))
+	}
+	if f := p.StaticFallback.Value; f != "" && (!isWithin(strings.TrimPrefix(f, "/")) || strings.ContainsAny(f, "{}\n")) {
+		return FieldError("static_fallback", "The page for all other addresses, %q, must be a file of the folder to serve.", clip(f, 60))
 	}
 	return nil
+}
+
+// Static reports whether the app is files that are served: it has a folder of them and no start command.
+func (p Plan) Static() bool {
+	return p.StaticDir.Value != "" && strings.TrimSpace(p.Start.Value) == ""
+}
+
+// isWithin: the slash-separated path leads to no place above.
+func isWithin(path string) bool {
+	return path == "." || path != "" && !strings.HasPrefix(path, "/") && !strings.Contains("/"+path+"/", "/../") && strings.IndexByte(path, 0) < 0
 }

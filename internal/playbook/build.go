@@ -210,6 +210,9 @@ func build(ctx context.Context, st *step) error {
 	if err := st.runCommand(ctx, name, st.deployment.Plan.Build.Value, env); err != nil {
 		return err
 	}
+	if name, err = st.moveOver(ctx, name); err != nil {
+		return err
+	}
 	if err := st.keep(ctx, name, coderunner.SnapshotRecord{Name: snapshot, Kind: coderunner.ReleaseSnapshot}); err != nil {
 		return err
 	}
@@ -220,7 +223,7 @@ func build(ctx context.Context, st *step) error {
 func (x *execution) rootFrom(ctx context.Context, r coderunner.Release) (spec sandbox.Spec, err error) {
 	spec.Snapshot = r.Snapshot
 	if r.Snapshot == "" {
-		def, err := x.e.catalogue.Get(x.deployment.Plan.Runtime.Appliance)
+		def, err := x.e.serving(x.deployment.Plan)
 		if err != nil {
 			return spec, err
 		}
@@ -313,9 +316,12 @@ func (st *step) slot(ctx context.Context, result built) (release func(), err err
 	return release, err
 }
 
+// builders are the kinds of sandboxes that a run makes beside the app's: two of the install, two of the build.
+var builders = []string{"install", "change", "build", "pack"}
+
 // removeBuilders takes away what install and build made beside their snapshots.
 func removeBuilders(ctx context.Context, st *step) error {
-	for _, kind := range []string{"install", "change", "build"} {
+	for _, kind := range builders {
 		name := kind + "-" + st.run.ID
 		made, err := st.recorded(ctx, name)
 		if err != nil {
@@ -333,10 +339,10 @@ func removeBuilders(ctx context.Context, st *step) error {
 
 // leaveBuilders: the reconciler removes every builder without a run.
 func leaveBuilders(ctx context.Context, st *step) error {
-	for _, kind := range []string{"install", "change", "build"} {
+	for _, kind := range builders {
 		if made, err := st.recorded(ctx, kind+"-"+st.run.ID); err != nil {
 			return err
-		} else if made && (kind == "build") == (st.Name == "build") {
+		} else if made && slices.Contains(builders[2:], kind) == (st.Name == "build") {
 			st.say("The sandbox of the %s could not be removed now; it will be as soon as that is possible.", kind)
 		}
 	}

@@ -190,6 +190,9 @@ func (e *Engine) checkPlan(req DeployRequest) error {
 	if d, err := e.catalogue.Get(req.Plan.Runtime.Appliance); err != nil || d.Kind != coderunner.RuntimeAppliance {
 		return coderunner.FieldError("appliance", "There is no runtime appliance %q in the catalogue.", req.Plan.Runtime.Appliance)
 	}
+	if _, err := e.serving(req.Plan); err != nil {
+		return coderunner.FieldError("static_dir", "There is no appliance in the catalogue that serves files.")
+	}
 	for _, name := range req.Databases {
 		if d, err := e.catalogue.Get(name); err != nil || d.Kind != coderunner.DatabaseAppliance {
 			return coderunner.FieldError("databases", "There is no database appliance %q in the catalogue.", name)

@@ -387,8 +387,12 @@ func createAppSandbox(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
+	def, err := st.e.serving(st.deployment.Plan)
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
-	err = st.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForApp, DeploymentID: st.deployment.ID, RunID: st.run.ID, Appliance: st.deployment.Plan.Runtime.Appliance},
+	err = st.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForApp, DeploymentID: st.deployment.ID, RunID: st.run.ID, Appliance: def.Name},
 		st.appSpec(st.appSandbox(), root))
 	if coderunner.KindOf(err) == coderunner.NotFound && root.Snapshot != "" {
 		return noRelease(st.deployment)

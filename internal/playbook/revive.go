@@ -136,7 +136,11 @@ func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.Sandb
 		return err
 	}
 	// Not before: of an app that runs, the route is not looked at again.
-	if err := e.startAgain(ctx, r, appProcess, appCommand(x.deployment.Plan, env), last); err != nil {
+	command, err := e.appCommand(x.deployment.Plan, env)
+	if err != nil {
+		return err
+	}
+	if err := e.startAgain(ctx, r, appProcess, command, last); err != nil {
 		return err
 	}
 	e.followOutput(r.ID)
@@ -151,7 +155,7 @@ func (e *Engine) bootApp(ctx context.Context, x *execution, name string) error {
 	case x.deployment.Release != nil && x.deployment.Release.Snapshot != "":
 		root.Snapshot = x.deployment.Release.Snapshot
 	default:
-		def, err := e.catalogue.Get(x.deployment.Plan.Runtime.Appliance)
+		def, err := e.serving(x.deployment.Plan)
 		if err != nil {
 			return err
 		}

@@ -19,12 +19,20 @@ func startApp(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	command := st.deployment.Plan.Start.Value
-	st.say("$ %s", command)
-	err = st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env))
+	plan := st.deployment.Plan
+	command, err := st.e.appCommand(plan, env)
+	if err != nil {
+		return err
+	}
+	if plan.Static() {
+		st.say("Serving the files of %s.", staticDir(plan))
+	} else {
+		st.say("$ %s", plan.Start.Value)
+	}
+	err = st.e.provider.Start(ctx, st.appSandbox(), appProcess, command)
 	if coderunner.KindOf(err) == coderunner.NotFound { // its machine has stopped since it was made
 		if err = st.e.bootApp(ctx, st.execution, st.appSandbox()); err == nil {
-			err = st.e.provider.Start(ctx, st.appSandbox(), appProcess, appCommand(st.deployment.Plan, env))
+			err = st.e.provider.Start(ctx, st.appSandbox(), appProcess, command)
 		}
 	}
 	if err != nil {
@@ -32,10 +40,6 @@ func startApp(ctx context.Context, st *step) error {
 	}
 	st.e.followOutput(st.appSandbox())
 	return nil
-}
-
-func appCommand(plan coderunner.Plan, env map[string]string) sandbox.Command {
-	return sandbox.Command{Argv: []string{"/bin/sh", "-c", plan.Start.Value}, Dir: appDir(plan), Env: env}
 }
 
 // wrongSocket is how long an app may listen at the wrong place only before the wait is given up.

@@ -1,0 +1,133 @@
+package playbook
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
+
+// TestFilesAreServed as they were uploaded: types, caching, hidden files, pages for what is not there.
+func TestFilesAreServed(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s, err := p.newSample(t.Context(), "site", map[string]string{
+		"public/index.html": "<h1>home</h1>", "public/about.html": "about", "public/docs/index.html": "docs", "public/404.html": "not here",
+		"public/app.3f9a1c2b.js": "console.log(1)", "public/style.css": "body{}", "public/.env": "SECRET=1", "public/.well-known/security.txt": "contact", "server.key": "above",
+		"public/big.txt": strings.Repeat("compress me ", 1000),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.plan = coderunner.Plan{Type: "static", Root: ".", Runtime: coderunner.Runtime{Name: "static", Appliance: "static"}, StaticDir: coderunner.Choice{Value: "public"}, Port: 8080}
+	p.succeeds(t, s)
+	for path, want := range map[string]struct {
+		status int
+		body   string
+		header string
+	}{
+		"/":                            {200, "<h1>home</h1>", "Content-Type: text/html; charset=utf-8"},
+		"/about":                       {200, "about", "Cache-Control: no-cache"},
+		"/docs/":                       {200, "docs", ""},
+		"/style.css":                   {200, "body{}", "Content-Type: text/css; charset=utf-8"},
+		"/app.3f9a1c2b.js":             {200, "console.log(1)", "Cache-Control: public, max-age=31536000, immutable"},
+		"/missing":                     {404, "not here", "Cache-Control: no-cache"},
+		"/.env":                        {404, "not here", ""},
+		"/../server.key":               {404, "not here", ""},
+		"/.well-known/security.txt":    {200, "contact", ""},
+		"/docs/../../server.key?x=%2e": {404, "not here", ""},
+	} {
+		res, body := p.answer(t, "site", path, nil)
+		name, value, _ := strings.Cut(want.header, ": ")
+		if res.StatusCode != want.status || body != want.body || res.Header.Get(name) != value {
+			t.Errorf("%s answers %d %q with %v", path, res.StatusCode, body, res.Header)
+		}
+	}
+	if res, _ := p.answer(t, "site", "/docs", nil); res.StatusCode != http.StatusPermanentRedirect || res.Header.Get("Location") != "/docs/" {
+		t.Errorf("a folder without its slash answers %d, to %q", res.StatusCode, res.Header.Get("Location"))
+	}
+	res, body := p.answer(t, "site", "/big.txt", http.Header{"Accept-Encoding": {"gzip"}})
+	if res.Header.Get("Content-Encoding") != "gzip" || len(body) > 1000 {
+		t.Errorf("a large text comes as %q in %d bytes", res.Header.Get("Content-Encoding"), len(body))
+	}
+	res, _ = p.answer(t, "site", "/style.css", nil)
+	if again, _ := p.answer(t, "site", "/style.css", http.Header{"If-None-Match": {res.Header.Get("Etag")}}); again.StatusCode != http.StatusNotModified {
+		t.Errorf("what has not changed is sent again: %d", again.StatusCode)
+	}
+}
+
+// answer is what the app answers, as it comes: nothing is followed or decompressed.
+func (p *platform) answer(t *testing.T, slug, path string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", p.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	request := "GET " + path + " HTTP/1.1\r\nHost: " + slug + ".apps.test\r\nConnection: close\r\n" // the path byte for byte
+	for name := range header {
+		request += name + ": " + header.Get(name) + "\r\n"
+	}
+	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// TestBuiltFilesMoveToTheirServer, which has no tools of the build; one page answers for all addresses.
+func TestBuiltFilesMoveToTheirServer(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "built", answer)
+	s.plan.Root, s.plan.Start.Value = ".", ""
+	s.plan.Install.Value, s.plan.Build.Value = "", "mkdir dist && echo one page > dist/index.html && echo built > dist/made.txt"
+	s.plan.StaticDir, s.plan.StaticFallback = coderunner.Choice{Value: "dist"}, coderunner.Choice{Value: "/index.html"}
+	first := p.succeeds(t, s)
+	d, err := p.store.DeploymentByID(t.Context(), first.DeploymentID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/": "one page\n", "/made.txt": "built\n", "/some/route": "one page\n"} {
+		if status, body := p.get(t, "built", path); status != 200 || body != want {
+			t.Errorf("%s answers %d %q", path, status, body)
+		}
+	}
+	if _, err := p.provider.ReadFile(t.Context(), d.AppSandboxID, "/usr/bin/node", 1); coderunner.KindOf(err) != coderunner.NotFound {
+		t.Errorf("what it was built with is where it is served: %v", err)
+	}
+	if infos, err := p.provider.List(t.Context(), nil); err != nil || len(infos) != 1 {
+		t.Errorf("there are %+v, %v", infos, err)
+	}
+	run, err := p.engine.RestartApp(t.Context(), s.user.ID, s.project.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run = p.ended(t, run.ID); run.State != coderunner.RunSucceeded {
+		t.Errorf("a restart ends %s, %s", run.State, told(run.Failure))
+	}
+	if status, body := p.get(t, "built", "/"); status != 200 || body != "one page\n" {
+		t.Errorf("after a restart it answers %d %q", status, body)
+	}
+
+	s.plan.Build.Value = "mkdir elsewhere"
+	_, run = p.deploy(t, s)
+	if run = p.ended(t, run.ID); run.State != coderunner.RunFailed || run.Failure == nil || run.Failure.ID != "build.no_output" || run.Failure.Blame != coderunner.Theirs {
+		t.Errorf("a build that writes elsewhere ends %s, %s", run.State, told(run.Failure))
+	}
+	if infos, err := p.provider.List(t.Context(), nil); err != nil || len(infos) != 1 {
+		t.Errorf("there are %+v, %v", infos, err)
+	}
+}
