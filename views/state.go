@@ -101,7 +101,7 @@ func templateState(s TemplateState) state {
 func stepIcon(name string) string {
 	for _, known := range [...]struct{ part, icon string }{
 		{"database", "database"}, {"sandbox", "server"}, {"provision", "server"},
-		{"upload", "upload"}, {"install", "package"}, {"build", "hammer"}, {"start", "play"},
+		{"upload", "upload"}, {"install", "package"}, {"build", "hammer"}, {"release", "database"}, {"start", "play"},
 		{"health", "heart-pulse"}, {"route", "route"}, {"drain", "unplug"}, {"stop", "square"},
 		{"volume", "hard-drive"}, {"bundle", "archive"}, {"file", "archive"}, {"snapshot", "layers"},
 		{"remove", "trash-2"}, {"destroy", "trash-2"},

@@ -21,7 +21,7 @@ import (
 
 // Evidence is what was observed of a step that failed. Zero values mean "not observed".
 type Evidence struct {
-	Step    string // "install", "build", "start" or "health"
+	Step    string // "install", "build", "release", "start" or "health"
 	Command string
 
 	ExitCode  int

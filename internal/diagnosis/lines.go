@@ -66,6 +66,8 @@ func (c *evidenceCase) subject() string {
 		return "The install command"
 	case "build":
 		return "The build command"
+	case "release":
+		return "The release command"
 	}
 	return "The app"
 }

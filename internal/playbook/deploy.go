@@ -41,9 +41,12 @@ func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase, title f
 		made = []string{"build"}
 	}
 	list.add("sandbox", "Create the sandbox", made...)
-	list.serve(len(databases) > 0)
+	list.serve(len(databases) > 0, plan.Processes[releaseProcess] != "")
 	return list
 }
+
+// releaseProcess is the name of the Procfile's command that runs before a new version serves.
+const releaseProcess = "release"
 
 // releaseSteps is the list of playbooks that run a release that is there already.
 func releaseSteps(databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {
@@ -52,7 +55,7 @@ func releaseSteps(databases []store.SealedDatabase, title func(appliance string)
 		list.addDatabases(databases, title)
 	}
 	list.add("sandbox", "Create the sandbox")
-	list.serve(len(databases) > 0)
+	list.serve(len(databases) > 0, false)
 	return list
 }
 
@@ -65,10 +68,14 @@ func (s *steps) addDatabases(databases []store.SealedDatabase, title func(applia
 }
 
 // serve adds what comes once the sandbox is there.
-func (s *steps) serve(database bool) {
+func (s *steps) serve(database, release bool) {
 	ready := []string{"sandbox"}
 	if database {
 		ready = append(ready, "database")
+	}
+	if release {
+		s.add("release", "Run the release command", ready...)
+		ready = []string{"release"}
 	}
 	s.add("start", "Start the app", ready...)
 	s.add("health", "Wait until it answers", "start")
@@ -81,6 +88,7 @@ func serveActions() map[string]action {
 	return map[string]action{
 		"database": {do: provisionDatabases, undo: stopStartedDatabases, handOver: abandonStartedDatabases},
 		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox, handOver: abandonAppSandbox},
+		"release":  {do: runReleaseCommand},
 		"start":    {do: startApp},
 		"health":   {do: awaitHealth},
 		"route":    {do: moveRoute, undo: restoreRoute},

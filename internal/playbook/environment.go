@@ -8,6 +8,9 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
+// toolDirs are where package managers put the programs of a project's dependencies, by runtime.
+var toolDirs = map[string][]string{"nodejs": {"/node_modules/.bin"}, "python": {"/.venv/bin"}, "go": {"/bin"}}
+
 // baseEnv is what every command of a phase gets: the project's variables and its databases.
 func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope) (map[string]string, error) {
 	env := map[string]string{}
@@ -33,7 +36,11 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 	}
 	maps.Copy(env, x.variables.Environment(phase))
 	dir := appDir(x.deployment.Plan)
-	env["PATH"] = dir + "/node_modules/.bin:/app/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, tools := range toolDirs[x.deployment.Plan.Runtime.Name] {
+		path = dir + tools + ":/app" + tools + ":" + path
+	}
+	env["PATH"] = path
 	return env, nil
 }
 
@@ -47,6 +54,7 @@ func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
 	if x.e.cfg.CABundle != "" {
 		// Only here: it makes every start of Node 1.6 times slower.
 		defaults["NODE_EXTRA_CA_CERTS"] = x.e.cfg.CABundle
+		defaults["PIP_CERT"], defaults["REQUESTS_CA_BUNDLE"] = x.e.cfg.CABundle, x.e.cfg.CABundle
 	}
 	for k, v := range defaults {
 		if _, set := env[k]; !set {

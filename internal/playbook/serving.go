@@ -84,3 +84,16 @@ func (st *step) packed(ctx context.Context, name, dir string) io.ReadCloser {
 	}()
 	return out
 }
+
+// runReleaseCommand runs what the Procfile wants done before the new version serves, migrations
+// mostly, in the app's own sandbox. The version before serves meanwhile, and goes on if it fails.
+func runReleaseCommand(ctx context.Context, st *step) error {
+	env, err := st.appEnv(ctx)
+	if err != nil {
+		return err
+	}
+	if err := st.e.bootApp(ctx, st.execution, st.appSandbox()); err != nil { // its machine may have stopped since it was made
+		return err
+	}
+	return st.runCommand(ctx, st.appSandbox(), st.deployment.Plan.Processes[releaseProcess], env)
+}

@@ -131,3 +131,30 @@ func TestBuiltFilesMoveToTheirServer(t *testing.T) {
 		t.Errorf("there are %+v, %v", infos, err)
 	}
 }
+
+// TestReleaseCommandComesBeforeTheSwitch: it sees the database and the app's variables, and when it fails the version
+// before goes on.
+func TestReleaseCommandComesBeforeTheSwitch(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "released", versioned("one"))
+	s.plan.Install.Value, s.plan.Build.Value, s.plan.Start.Value = "", "", "cat migrated.txt && exec node index.js"
+	s.plan.Processes = map[string]string{"release": `echo "at $DATABASE_URL" | sed 's/:[^:]*@.*//' && echo migrated > migrated.txt`, "web": "node index.js"}
+	run := p.succeeds(t, s, "postgres-15")
+	log := p.logText(t, run.ID)
+	at := strings.Index(log, "at postgres://app")
+	if at < 0 || at > strings.Index(log, "Waiting for an answer") {
+		t.Errorf("the log is\n%s", log)
+	}
+	s.plan.Processes["release"] = "echo no column x; exit 3"
+	_, run = p.deploy(t, s)
+	if run = p.ended(t, run.ID); run.State != coderunner.RunFailed || run.Failure == nil || run.Failure.ID != "release.failed" || !strings.Contains(run.Failure.Title, "release") {
+		t.Errorf("a failed release command ends the run %s, %s", run.State, told(run.Failure))
+	}
+	if status, body := p.get(t, "released", "/"); status != 200 || !strings.Contains(body, "one") {
+		t.Errorf("the version before answers %d %q", status, body)
+	}
+	if infos, err := p.provider.List(t.Context(), nil); err != nil || len(infos) != 2 { // the app and its database
+		t.Errorf("there are %+v, %v", infos, err)
+	}
+}
