@@ -45,8 +45,12 @@ func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase, title f
 	return list
 }
 
-// releaseProcess is the name of the Procfile's command that runs before a new version serves.
-const releaseProcess = "release"
+// Names in a Procfile that mean something: webProcess is the start command, releaseProcess runs before a
+// new version serves; all others run beside the start command.
+const (
+	webProcess     = "web"
+	releaseProcess = "release"
+)
 
 // releaseSteps is the list of playbooks that run a release that is there already.
 func releaseSteps(databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {

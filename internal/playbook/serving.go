@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 
 	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -29,7 +31,7 @@ func staticDir(plan coderunner.Plan) string { return path.Join(appDir(plan), pla
 // server of its files.
 func (e *Engine) appCommand(plan coderunner.Plan, env map[string]string) (sandbox.Command, error) {
 	if !plan.Static() {
-		return sandbox.Command{Argv: []string{"/bin/sh", "-c", plan.Start.Value}, Dir: appDir(plan), Env: env}, nil
+		return sandbox.Command{Argv: append([]string{"/bin/sh", "-c"}, startWith(plan)...), Dir: appDir(plan), Env: env}, nil
 	}
 	def, err := e.serving(plan)
 	if err != nil {
@@ -40,6 +42,39 @@ func (e *Engine) appCommand(plan coderunner.Plan, env map[string]string) (sandbo
 		env["STATIC_FALLBACK"] = path.Join("/", plan.StaticFallback.Value)
 	}
 	return sandbox.Command{Argv: def.ServeCommand, Env: env}, nil
+}
+
+// beside runs the commands that come as pairs of a name and a command beside the first one,
+// in the sandbox's own shell. Each line of theirs begins with the name; one that ends is started
+// again. All end with the first one (see sandbox.Provider.Start).
+const beside = `web=$1
+shift
+while [ $# -gt 1 ]; do
+	(
+		while :; do
+			status=0
+			/bin/sh -c "$2" || status=$?
+			echo "ended with exit code $status, starting it again in 2 s"
+			sleep 2
+		done 2>&1 | while IFS= read -r line || [ -n "$line" ]; do printf '[%s] %s\n' "$1" "$line"; done
+	) &
+	shift 2
+done
+exec /bin/sh -c "$web"`
+
+// startWith is what the shell that starts the app is given: its start command, and the Procfile's other
+// processes beside it.
+func startWith(plan coderunner.Plan) []string {
+	args := []string{beside, "sh", plan.Start.Value}
+	for _, name := range slices.Sorted(maps.Keys(plan.Processes)) {
+		if name != releaseProcess && name != webProcess {
+			args = append(args, name, plan.Processes[name])
+		}
+	}
+	if len(args) == 3 {
+		return []string{plan.Start.Value}
+	}
+	return args
 }
 
 // moveOver brings what a build has made into a sandbox of the appliance that serves it, at

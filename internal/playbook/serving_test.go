@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
 // TestFilesAreServed as they were uploaded: types, caching, hidden files, pages for what is not there.
@@ -156,5 +158,51 @@ func TestReleaseCommandComesBeforeTheSwitch(t *testing.T) {
 	}
 	if infos, err := p.provider.List(t.Context(), nil); err != nil || len(infos) != 2 { // the app and its database
 		t.Errorf("there are %+v, %v", infos, err)
+	}
+}
+
+// TestWorkersRunBesideTheApp, are started again, and end with it.
+func TestWorkersRunBesideTheApp(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "workers", `const fs = require("fs");
+require("http").createServer((q, r) => r.end(fs.readFileSync("runs.txt"))).listen(process.env.PORT);`)
+	s.plan.Install.Value, s.plan.Build.Value, s.plan.Start.Value = "", "", "touch runs.txt; exec node index.js"
+	s.plan.Processes = map[string]string{"web": "node index.js", "worker": `echo "it's at work"; echo one >> runs.txt`, "clock": "exec sleep 1000.5", "release": "true"}
+	run := p.succeeds(t, s)
+	limit := time.After(time.Minute)
+	for {
+		if status, body := p.get(t, "workers", "/"); status == 200 && strings.Count(body, "one") > 1 {
+			break
+		}
+		select {
+		case <-limit:
+			t.Fatalf("the worker is not started again\n%s", p.logText(t, run.ID))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if log := p.logText(t, run.ID); !strings.Contains(log, "[worker] it's at work") {
+		t.Errorf("the log is\n%s", log)
+	}
+	d, err := p.store.DeploymentByID(t.Context(), run.DeploymentID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := func() string {
+		t.Helper()
+		var out strings.Builder
+		if _, err := p.provider.Exec(t.Context(), d.AppSandboxID, sandbox.Command{Argv: []string{"sh", "-c", `cat /proc/[0-9]*/cmdline | tr '\0' ' ' | grep -o 'sleep 1000[.]5' || true`}, Stdout: &out}); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if left() == "" {
+		t.Error("the clock does not run")
+	}
+	if err := p.provider.Stop(t.Context(), d.AppSandboxID, appProcess, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if left() != "" {
+		t.Error("the clock goes on without the app")
 	}
 }
