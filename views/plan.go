@@ -2,6 +2,7 @@ package views
 
 import (
 	"cmp"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -36,8 +37,8 @@ type DatabaseOption struct {
 }
 
 // PlanForm is the plan as the form carries it. Its field names are the HTML
-// names: name, root, appliance, install, build, start, port, health_path,
-// database (repeated), env_key and env_value (repeated, in pairs).
+// names: name, root, appliance, install, build, start, static_dir, static_fallback, release,
+// port, health_path, database (repeated), env_key and env_value (repeated, in pairs).
 type PlanForm struct {
 	Name       string
 	Root       string
@@ -45,6 +46,9 @@ type PlanForm struct {
 	Install    string
 	Build      string
 	Start      string
+	StaticDir  string
+	Fallback   string // static_fallback
+	Release    string // the command before each new version serves
 	Port       string
 	HealthPath string
 	Databases  []string
@@ -67,7 +71,7 @@ func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
 	form := PlanForm{
 		Name: project.Name, Root: plan.Root, Appliance: plan.Runtime.Appliance,
 		Install: plan.Install.Value, Build: plan.Build.Value, Start: plan.Start.Value,
-		HealthPath: plan.HealthPath.Value,
+		HealthPath: plan.HealthPath.Value, StaticDir: plan.StaticDir.Value, Fallback: plan.StaticFallback.Value, Release: plan.Processes[coderunner.ReleaseProcess],
 	}
 	if form.Root == "" {
 		form.Root = "."
@@ -95,6 +99,7 @@ func ReadPlanForm(posted url.Values) PlanForm {
 		Name: posted.Get("name"), Root: posted.Get("root"), Appliance: posted.Get("appliance"),
 		Install: posted.Get("install"), Build: posted.Get("build"), Start: posted.Get("start"),
 		Port: posted.Get("port"), HealthPath: posted.Get("health_path"),
+		StaticDir: posted.Get("static_dir"), Fallback: posted.Get("static_fallback"), Release: posted.Get("release"),
 		Databases: posted["database"],
 	}
 	values := posted["env_value"]
@@ -124,12 +129,18 @@ func (f PlanForm) Plan(base coderunner.Plan) (coderunner.Plan, error) {
 	choose(&plan.Build, f.Build)
 	choose(&plan.Start, f.Start)
 	choose(&plan.HealthPath, f.HealthPath)
+	choose(&plan.StaticDir, strings.Trim(f.StaticDir, "/"))
+	choose(&plan.StaticFallback, f.Fallback)
+	plan.SetProcess(coderunner.ReleaseProcess, strings.TrimSpace(f.Release))
 	if plan.Root = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(f.Root), "./"), "/"); plan.Root == "" {
 		plan.Root = "."
 	}
 	if f.Appliance != plan.Runtime.Appliance {
 		name, version, _ := strings.Cut(f.Appliance, "-")
 		plan.Runtime = coderunner.Runtime{Name: name, Version: version, Appliance: f.Appliance, Why: "your choice"}
+	}
+	if plan.Runtime.Name == "static" && plan.StaticDir.Value == "" && plan.Start.Value == "" {
+		plan.StaticDir = coderunner.Choice{Value: ".", Why: "your choice"}
 	}
 	if plan.Type == "" {
 		plan.Type, plan.TypeWhy = plan.Runtime.Name, "your choice"
@@ -167,7 +178,7 @@ func (p PlanPage) why(row EnvRow) string {
 
 // planFields are the fields that have an input of their own; an error about
 // any other is shown at the top.
-var planFields = [...]string{"name", "root", "appliance", "install", "build", "start", "port", "health_path"}
+var planFields = [...]string{"name", "root", "appliance", "install", "build", "start", "static_dir", "static_fallback", "release", "port", "health_path"}
 
 // problem answers the sentence about the form as a whole, or about something
 // that has no input.
@@ -192,6 +203,12 @@ func placeholder(field string) string {
 		return "nothing to build"
 	case "start":
 		return "the command that starts the app"
+	case "static_dir":
+		return "none: the app answers by itself"
+	case "static_fallback":
+		return "none: what is not there is not found"
+	case "release":
+		return "nothing, migrations for example"
 	case "port":
 		return strconv.Itoa(commonPort)
 	case "health_path":
@@ -215,4 +232,21 @@ func typeName(kind string) string {
 		return "Not recognised"
 	}
 	return kind
+}
+
+// static reports whether the plan's fields about files are shown: it has files to serve, or was
+// asked to by the form.
+func (p PlanPage) static() bool {
+	return p.Plan.StaticDir.Value != "" || p.Form.StaticDir != "" || p.Form.Appliance == "static"
+}
+
+// beside are the processes that run beside the app, by name.
+func (p PlanPage) beside() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(p.Plan.Processes)) {
+		if coderunner.RunsBeside(name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

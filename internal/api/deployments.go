@@ -60,7 +60,10 @@ type PlanChanges struct {
 	Appliance  *string `json:"appliance,omitempty" example:"nodejs-18"`
 	Install    *string `json:"install,omitempty" doc:"A shell command that is run inside the sandbox; empty for none." example:"npm ci"`
 	Build      *string `json:"build,omitempty" doc:"Likewise."`
-	Start      *string `json:"start,omitempty" doc:"Likewise, and there must be one." example:"npm start"`
+	Start      *string `json:"start,omitempty" doc:"Likewise. There must be one, or static_dir." example:"npm start"`
+	StaticDir  *string `json:"static_dir,omitempty" doc:"A folder within root that is served when there is no start command." example:"dist"`
+	Fallback   *string `json:"static_fallback,omitempty" doc:"The page of static_dir that answers for all that is not there; empty for none." example:"/index.html"`
+	Release    *string `json:"release,omitempty" doc:"A shell command that is run in the app's sandbox before each new version serves; if it fails, the one before goes on." example:"npm run migrate"`
 	Port       *int    `json:"port,omitempty" doc:"From 1024 to 65535; the app is told as PORT."`
 	HealthPath *string `json:"health_path,omitempty" doc:"Asked until the app answers." example:"/"`
 }
@@ -126,6 +129,11 @@ func (c PlanChanges) apply(plan *coderunner.Plan) {
 		if value != nil && strings.TrimSpace(*value) != choice.Value {
 			*choice = coderunner.Choice{Value: strings.TrimSpace(*value), Why: yourChoice}
 		}
+	}
+	choose(&plan.StaticDir, c.StaticDir)
+	choose(&plan.StaticFallback, c.Fallback)
+	if c.Release != nil {
+		plan.SetProcess(coderunner.ReleaseProcess, strings.TrimSpace(*c.Release))
 	}
 	choose(&plan.Install, c.Install)
 	choose(&plan.Build, c.Build)

@@ -1,6 +1,7 @@
 package coderunner
 
 import (
+	"maps"
 	"strings"
 	"unicode/utf8"
 )
@@ -75,7 +76,7 @@ func (p Plan) Check() error {
 	if p.StaticDir.Value == "" && strings.TrimSpace(p.Start.Value) == "" {
 		return FieldError("start", "The plan has no start command. Add \"start\" to the scripts in package.json, or type the command here.")
 	}
-	for field, command := range map[string]string{"install": p.Install.Value, "build": p.Build.Value, "start": p.Start.Value} {
+	for field, command := range map[string]string{"install": p.Install.Value, "build": p.Build.Value, "start": p.Start.Value, "release": p.Processes[ReleaseProcess]} {
 		if len(command) > MaxCommand || !utf8.ValidString(command) || strings.IndexByte(command, 0) >= 0 {
 			return FieldError(field, "The %s command is not text of at most %d bytes.", field, MaxCommand)
 		}
@@ -96,6 +97,29 @@ func (p Plan) Check() error {
 		return FieldError("static_fallback", "The page for all other addresses, %q, must be a file of the folder to serve.", clip(f, 60))
 	}
 	return nil
+}
+
+// Names of Plan.Processes that mean something, as in a Procfile: WebProcess is the start command,
+// ReleaseProcess runs before a new version serves. All others run beside the start command.
+const (
+	WebProcess     = "web"
+	ReleaseProcess = "release"
+)
+
+// RunsBeside reports whether a process runs beside the start command.
+func RunsBeside(process string) bool { return process != WebProcess && process != ReleaseProcess }
+
+// SetProcess changes one of the processes; an empty command removes it. Other copies of the plan
+// stay as they are.
+func (p *Plan) SetProcess(name, command string) {
+	processes := maps.Clone(p.Processes)
+	if processes == nil {
+		processes = map[string]string{}
+	}
+	if processes[name] = command; command == "" {
+		delete(processes, name)
+	}
+	p.Processes = processes
 }
 
 // Static reports whether the app is files that are served: it has a folder of them and no start command.

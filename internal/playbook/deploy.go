@@ -41,16 +41,9 @@ func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase, title f
 		made = []string{"build"}
 	}
 	list.add("sandbox", "Create the sandbox", made...)
-	list.serve(len(databases) > 0, plan.Processes[releaseProcess] != "")
+	list.serve(len(databases) > 0, plan.Processes[coderunner.ReleaseProcess] != "")
 	return list
 }
-
-// Names in a Procfile that mean something: webProcess is the start command, releaseProcess runs before a
-// new version serves; all others run beside the start command.
-const (
-	webProcess     = "web"
-	releaseProcess = "release"
-)
 
 // releaseSteps is the list of playbooks that run a release that is there already.
 func releaseSteps(databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {

@@ -67,7 +67,7 @@ exec /bin/sh -c "$web"`
 func startWith(plan coderunner.Plan) []string {
 	args := []string{beside, "sh", plan.Start.Value}
 	for _, name := range slices.Sorted(maps.Keys(plan.Processes)) {
-		if name != releaseProcess && name != webProcess {
+		if coderunner.RunsBeside(name) {
 			args = append(args, name, plan.Processes[name])
 		}
 	}
@@ -130,5 +130,5 @@ func runReleaseCommand(ctx context.Context, st *step) error {
 	if err := st.e.bootApp(ctx, st.execution, st.appSandbox()); err != nil { // its machine may have stopped since it was made
 		return err
 	}
-	return st.runCommand(ctx, st.appSandbox(), st.deployment.Plan.Processes[releaseProcess], env)
+	return st.runCommand(ctx, st.appSandbox(), st.deployment.Plan.Processes[coderunner.ReleaseProcess], env)
 }

@@ -56,6 +56,11 @@ func keepChoices(plan *coderunner.Plan, last coderunner.Plan) {
 	keep(&plan.Build, last.Build)
 	keep(&plan.Start, last.Start)
 	keep(&plan.HealthPath, last.HealthPath)
+	keep(&plan.StaticDir, last.StaticDir)
+	keep(&plan.StaticFallback, last.StaticFallback)
+	if release := last.Processes[coderunner.ReleaseProcess]; plan.Processes[coderunner.ReleaseProcess] == "" {
+		plan.SetProcess(coderunner.ReleaseProcess, release)
+	}
 	if last.PortWhy == yourChoice {
 		plan.Port, plan.PortWhy = last.Port, yourChoice
 	}
