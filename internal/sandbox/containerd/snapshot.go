@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -182,8 +183,14 @@ func (p *Provider) RemoveSnapshot(ctx context.Context, snapshot string) error {
 		case errdefs.IsNotFound(err):
 			return nil
 		case errdefs.IsFailedPrecondition(err):
-			if err = p.snapshotInUse(ctx, snapshot); err == nil {
-				continue // what it was needed by went just now
+			if err = p.snapshotInUse(ctx, snapshot); err != nil {
+				break
+			}
+			select { // what it was needed by went just now
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-time.After(10 * time.Millisecond):
+				continue
 			}
 		}
 		return p.translate(err, "removing the snapshot "+snapshot)
@@ -205,7 +212,7 @@ func (p *Provider) snapshotInUse(ctx context.Context, snapshot string) error {
 		return err
 	}
 	if len(users) == 0 {
-		return ctx.Err()
+		return nil
 	}
 	slices.Sort(users)
 	return coderunner.Errorf(coderunner.Conflict, "The snapshot %s is still needed by %s, made from it.", snapshot, strings.Join(users, " and "))
