@@ -116,6 +116,7 @@ func TestDigestCoversWhatTheTemplateIsMadeOf(t *testing.T) {
 		"package": edit("libstore-dev", "libstore1-dev"), "suite": edit("bookworm", "trixie"),
 		"uid": edit("999", "997"), "home": edit("home: /var/lib/store", "home: /srv"), "environment": edit("C.UTF-8", "C"),
 		"workdir": edit("workdir: /var/lib/store", "workdir: /srv"), "setup": edit("setup: setup.sh", "setup: etc/store.conf"),
+		"download":       edit("setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, version: 1.2.3, integrity: {any: sha512-"+strings.Repeat("a", 86)+"==}, into: /usr}]"),
 		"name of a file": moved, "file": program,
 	}
 	seen := map[string]string{original: "original"}
@@ -137,6 +138,10 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"description: Keeps things.", "", "description is missing"},
 		{"kind: database", "kind: oracle", `kind is "oracle"`},
 		{"kind: database", "kind: runtime", "there is a database section"},
+		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: 'a b', version: latest, integrity: {any: sha1-x}, into: usr}]", `integrity any: "sha1-x"`},
+		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, version: latest, into: /usr}]", `has version "latest"`},
+		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, version: 1.2.3, into: usr}]", `goes into "usr"`},
+		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, version: 1.2.3, into: /usr}]", "has no integrity"},
 		{"setup: setup.sh", "setup: setup.sh\nruntime: {serve: [/usr/bin/true]}", "there is a runtime section"},
 		{"kind: database", "kind: runtime\nruntime: {serve: [serve]}", "runtime.serve must be a list"},
 		{"suite: bookworm", "suite: ../x", `suite is "../x"`},

@@ -41,6 +41,7 @@ func (doc document) check(folder string, files *Files) []string {
 		seen[name] = true
 	}
 	problems = append(problems, doc.checkAccount()...)
+	problems = append(problems, doc.checkDownloads()...)
 	problems = append(problems, doc.checkKind(files)...)
 	for key, value := range doc.Env {
 		if !matches(`[A-Za-z_][A-Za-z0-9_]*`, key) {
@@ -73,6 +74,30 @@ func (doc document) checkAccount() (problems []string) {
 	for field, dir := range map[string]string{"user.home": user.Home, "workdir": doc.WorkDir} {
 		if !isPlace(dir) {
 			wrong("%s is %q; it must be an absolute path", field, dir)
+		}
+	}
+	return problems
+}
+
+func (doc document) checkDownloads() (problems []string) {
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	for _, d := range doc.Downloads {
+		if !matches(`(@[a-z0-9-]+/)?[a-z0-9{}._-]+`, d.Package) {
+			wrong("downloads has %q, which is no package of npm's", d.Package)
+		}
+		if !matches(`[0-9]+\.[0-9]+\.[0-9]+`, d.Version) {
+			wrong("the download %s has version %q; name one exactly", d.Package, d.Version)
+		}
+		if !isPlace(d.Into) {
+			wrong("the download %s goes into %q; it must be an absolute path", d.Package, d.Into)
+		}
+		if len(d.Integrity) == 0 {
+			wrong("the download %s has no integrity", d.Package)
+		}
+		for arch, hash := range d.Integrity {
+			if !matches(`any|x64|arm64`, arch) || !matches(`sha512-[A-Za-z0-9+/]{86}==`, hash) {
+				wrong("the download %s has integrity %s: %q; it must be sha512- and base64, for any, x64 or arm64", d.Package, arch, hash)
+			}
 		}
 	}
 	return problems

@@ -26,7 +26,13 @@ type document struct {
 	Description string                   `yaml:"description"`
 	Suite       string                   `yaml:"suite"`
 	Packages    []string                 `yaml:"packages"`
-	User        struct {
+	Downloads   []struct {
+		Package   string            `yaml:"npm"`
+		Version   string            `yaml:"version"`
+		Integrity map[string]string `yaml:"integrity"`
+		Into      string            `yaml:"into"`
+	} `yaml:"downloads"`
+	User struct {
 		Name string `yaml:"name"`
 		UID  uint32 `yaml:"uid"`
 		GID  uint32 `yaml:"gid"`
@@ -86,6 +92,9 @@ func (doc document) definition(files *Files) (Definition, error) {
 		User:        sandbox.User{Name: doc.User.Name, UID: doc.User.UID, GID: doc.User.GID, Home: doc.User.Home},
 		Env:         doc.Env,
 		WorkDir:     doc.WorkDir,
+	}
+	for _, d := range doc.Downloads {
+		t.Downloads = append(t.Downloads, sandbox.Download(d))
 	}
 	digest, err := templateDigest(t, files)
 	if err != nil {

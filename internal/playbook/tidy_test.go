@@ -154,10 +154,16 @@ func TestNetworksOfNobodyGo(t *testing.T) {
 	}
 }
 
-// template is Node.js's, made if it has to be.
+// template is Node.js's.
 func (p *platform) template(t *testing.T) sandbox.TemplateRef {
 	t.Helper()
-	def, err := p.engine.catalogue.Get("nodejs-18")
+	return p.builtTemplate(t, "nodejs-18")
+}
+
+// builtTemplate is an appliance's, made if it has to be.
+func (p *platform) builtTemplate(t *testing.T, appliance string) sandbox.TemplateRef {
+	t.Helper()
+	def, err := p.engine.catalogue.Get(appliance)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -211,13 +211,23 @@ type TemplateRef struct {
 // Template is how a template is made.
 type Template struct {
 	TemplateRef
-	Suite    string            // Debian suite: "bookworm"
-	Packages []string          // Debian packages installed over the base
-	Files    fs.FS             // copied to the root, may be nil; mode and path as in Files
-	Setup    string            // script file within Files run once as root inside the new root ("" for none)
-	User     User              // made if absent; processes run as it unless told otherwise
-	Env      map[string]string // for every process of its sandboxes
-	WorkDir  string            // made, owned by User
+	Suite     string            // Debian suite: "bookworm"
+	Packages  []string          // Debian packages installed over the base
+	Downloads []Download        `json:",omitempty"` // unpacked into the root before Files
+	Files     fs.FS             // copied to the root, may be nil; mode and path as in Files
+	Setup     string            // script file within Files run once as root inside the new root ("" for none)
+	User      User              // made if absent; processes run as it unless told otherwise
+	Env       map[string]string // for every process of its sandboxes
+	WorkDir   string            // made, owned by User
+}
+
+// Download is a .tar.gz of an npm registry, whatever its content. It is what the template was
+// written with, or there is no template.
+type Download struct {
+	Package   string            // "npm"; {arch} in it is npm's word for the machine's architecture: x64, arm64
+	Version   string            // exact
+	Integrity map[string]string // "sha512-" and base64, by npm's word for the architecture, "any" for all
+	Into      string            // absolute; the archive's single folder becomes this one
 }
 
 // User is the account that processes run as inside a sandbox.

@@ -33,6 +33,7 @@ type Config struct {
 	Runtime   string // "io.containerd.runc.v2"
 	CABundle  string // the host's certificates, given to sandboxes; "" for Debian's file if it exists
 	CacheDir  string // archives of templates; /var/cache/coderunner/templates
+	Registry  string // npm's, for templates that download from it; https://registry.npmjs.org
 }
 
 // CABundlePath is where sandboxes find the host's certificates.
@@ -88,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	groups := inside.FindCgroups()
 	groups.Weigh()
-	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
+	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir, registry: cfg.Registry}}
 	return p, p.translate(p.endYields(ctx), "looking for the sandboxes of before")
 }
 
@@ -105,7 +106,7 @@ func (c *Config) complete() error {
 	}
 	c.StateDir = dir
 	for value, fallback := range map[*string]string{
-		&c.Namespace: "coderunner", &c.Runtime: "io.containerd.runc.v2", &c.CacheDir: "/var/cache/coderunner/templates",
+		&c.Namespace: "coderunner", &c.Runtime: "io.containerd.runc.v2", &c.CacheDir: "/var/cache/coderunner/templates", &c.Registry: defaultRegistry,
 		&c.EngineDir: filepath.Join(c.StateDir, "engine"),
 	} {
 		if *value == "" {

@@ -54,6 +54,7 @@ type templateStore struct {
 	client      *client.Client
 	snapshotter string
 	dir         string
+	registry    string // npm's
 }
 
 // has reports whether the template's image is there and unpacked.
@@ -143,7 +144,7 @@ func (s templateStore) make(ctx context.Context, t sandbox.Template, site *works
 		if !errors.Is(err, os.ErrNotExist) {
 			site.say("The kept template %s is damaged and is built anew.", t.Name)
 		}
-		err = buildTemplate(ctx, s.dir, archive, t, site)
+		err = s.build(ctx, archive, t, site)
 	}
 	if err != nil {
 		return err
@@ -183,23 +184,23 @@ func (s templateStore) load(ctx context.Context, archive string, ref sandbox.Tem
 	return nil
 }
 
-// buildTemplate makes the template's archive. It leaves either all of it or nothing.
-func buildTemplate(ctx context.Context, dir, archive string, t sandbox.Template, site *worksite) error {
+// build makes the template's archive. It leaves either all of it or nothing.
+func (s templateStore) build(ctx context.Context, archive string, t sandbox.Template, site *worksite) error {
 	if os.Geteuid() != 0 {
 		return coderunner.Errorf(coderunner.Unavailable, "Templates are built with the rights of root. Start CodeRunner as root and try again.")
 	}
 	site.say("Building the template %s …", t.Name)
-	work := filepath.Join(dir, templateKey(t.TemplateRef)+".work")
+	work := filepath.Join(s.dir, templateKey(t.TemplateRef)+".work")
 	if err := os.RemoveAll(work); err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
 	lower, upper := filepath.Join(work, "lower"), filepath.Join(work, "upper")
-	base, err := unpackBase(ctx, dir, t.Suite, lower, site)
+	base, err := unpackBase(ctx, s.dir, t.Suite, lower, site)
 	if err != nil {
 		return err
 	}
-	if err := buildRoot(ctx, work, t, site.say); err != nil {
+	if err := buildRoot(ctx, s.registry, work, t, site.say); err != nil {
 		return err
 	}
 	site.say("Packing the template %s …", t.Name)
@@ -208,7 +209,7 @@ func buildTemplate(ctx context.Context, dir, archive string, t sandbox.Template,
 		return err
 	}
 	whole := filepath.Join(work, "template.tar")
-	if err := writeArchive(ctx, whole, t, []placedLayer{{base, dir}, {added, work}}); err != nil {
+	if err := writeArchive(ctx, whole, t, []placedLayer{{base, s.dir}, {added, work}}); err != nil {
 		return err
 	}
 	return replaceFile(whole, archive)

@@ -4,7 +4,7 @@
 #   lower/  the base        files/     the appliance's own files
 #   upper/  what is added   apt.conf   turns this machine's apt to root/
 #   root/   both, mounted   sources/   where packages come from now, and
-#                           sources.debian/ what the template says about that
+#   downloads/ archives     sources.debian/ what the template says about that
 #
 # Arguments: user, uid, gid, home, working directory, setup script or "", packages.
 set -eu
@@ -64,6 +64,13 @@ if [ $# -gt 0 ]; then
 	rm -rf root/etc/apt/sources.list.d/* root/var/lib/apt/lists/*
 	cp sources.debian/* root/etc/apt/sources.list.d/
 fi
+
+for archive in downloads/*.tgz; do
+	[ -e "$archive" ] || continue
+	into="root$(cat "${archive%.tgz}.into")"
+	mkdir -p "$into"
+	tar -xzf "$archive" -C "$into" --strip-components=1 --no-same-owner --no-same-permissions
+done
 
 echo "step:setup"
 tar -C files -c . | tar -C root -x --no-overwrite-dir --keep-directory-symlink --no-same-owner
