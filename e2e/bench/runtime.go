@@ -16,12 +16,13 @@ import (
 
 	"github.com/coderunner/coderunner/e2e/demo/platform"
 	"github.com/coderunner/coderunner/internal/api"
+	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
 const (
-	viewers     = 100
-	runtimeRate = 20_000 // lines a second
-	runtimeTime = 10     // seconds
+	viewers     = coderunner.MaxStreams // all that one user may have
+	runtimeRate = 20_000                // lines a second
+	runtimeTime = 10                    // seconds
 	viewTime    = time.Minute
 )
 
@@ -48,8 +49,8 @@ require('node:http').createServer((request, answer) => {
 `, runtimeRate, runtimeTime))},
 }
 
-// runtimeLines measures how old an app's lines are when they come to a hundred people
-// who have the page open. For each event it is the age of its oldest line that counts.
+// runtimeLines measures how old an app's lines are when they come to each of the pages
+// that a user may have open. For each event it is the age of its oldest line that counts.
 func (b *bench) runtimeLines(ctx context.Context) error {
 	if err := b.logInToPages(ctx); err != nil {
 		return err
