@@ -121,8 +121,13 @@ func TestBehindAProxyThatHoldsStreamsBack(t *testing.T) {
 	if h.streams.Load() != 2 || h.asked.Load() < before+2 {
 		t.Errorf("%d streams and %d questions", h.streams.Load(), h.asked.Load()-before)
 	}
+	page.open("/server")
+	page.sees("[data-verdict=held]:visible", "holds live output back")
+	page.looked("server-held")
 
 	// Loaded again, a page tries the stream, and stays with it if that gets through.
+	_, err = page.GoBack()
+	must(t, err)
 	h.lets.Store(true)
 	_, err = page.Reload()
 	must(t, err)
@@ -180,4 +185,7 @@ func TestTheOldestPageMakesRoom(t *testing.T) {
 	page.follow("Go on here")
 	page.until(`document.getElementById("log-live")?._htmx?.sse?.lastEventId`)
 	page.sees(logEnd, "Waiting for the next line")
+	page.open("/server")
+	page.sees("[data-verdict=live]:visible", "arrives at this browser as it is written")
+	page.looked("server-live")
 }

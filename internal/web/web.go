@@ -164,6 +164,7 @@ func (s *site) routes(r chi.Router) {
 	r.Post("/account/sessions/{session}/revoke", s.private(s.revokeSession))
 	r.Get("/appliances", s.private(s.appliances))
 	r.Get("/server", s.private(s.server))
+	r.Get("/server/live-test", s.private(s.liveTest))
 
 	r.Get("/projects", s.private(s.projects))
 	r.Post("/upload", s.handle(s.upload)) // keeps visitors out itself, once it has heard them out
