@@ -40,6 +40,32 @@ func TestServerPageAndNotice(t *testing.T) {
 	w.visitor().get("/server").wantRedirect("/login?next=%2Fserver")
 }
 
+// The page compares when the two events arrive; each is sent when it is due.
+func TestLiveTestSendsTwoEventsASecondApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	page := w.ada.get("/server").want(http.StatusOK).wantText("[data-verdict=none]", "has not run")
+	path, _ := page.page().Find("[data-live-test]").Attr("data-live-test")
+	if page.page().Find("script[src$='/js/server.js']").Length() != 1 {
+		t.Error("nothing runs the test")
+	}
+	s := w.ada.stream(path)
+	if e, ok := s.next(); !ok || e.name != "first" || e.size < 2<<10 {
+		t.Fatalf("the stream begins with %+v (%v)", e, ok)
+	}
+	began := time.Now()
+	if e, ok := s.next(); !ok || e.name != "second" {
+		t.Fatalf("then comes %+v (%v)", e, ok)
+	}
+	if after := time.Since(began); after < 700*time.Millisecond { // the first may be read late
+		t.Errorf("the second event comes %s after the first", after)
+	}
+	if e, more := s.next(); more {
+		t.Errorf("then comes %+v", e)
+	}
+	w.visitor().get(path, "Accept", "text/event-stream").want(http.StatusUnauthorized)
+}
+
 func TestRunWhoseLogIsNotKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
