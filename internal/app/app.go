@@ -126,7 +126,8 @@ func instance(dataDir string) (string, error) {
 	return name, os.WriteFile(path, []byte(name+"\n"), 0o600)
 }
 
-// openDatabase connects to the configured database, or starts the private one, and migrates it.
+// openDatabase connects to the configured database, or starts the private one, and migrates it,
+// after a copy if there is something to lose.
 func (a *App) openDatabase(ctx context.Context) (*store.Store, error) {
 	dsn := a.config.DatabaseURL
 	if dsn == "" {
@@ -144,7 +145,12 @@ func (a *App) openDatabase(ctx context.Context) (*store.Store, error) {
 	if a.beside {
 		return st, nil
 	}
-	if err := store.Migrate(ctx, st.Pool()); err != nil {
+	before, err := a.copyBefore(st, dsn)
+	if err != nil {
+		st.Close()
+		return nil, err
+	}
+	if err := store.Migrate(ctx, st.Pool(), before); err != nil {
 		st.Close()
 		return nil, err
 	}
