@@ -11,7 +11,8 @@ import (
 // ServerPage is what the machine stores in all, and its room.
 type ServerPage struct {
 	Frame
-	Disk coderunner.Disk
+	Disk    coderunner.Disk
+	Machine []coderunner.Part
 }
 
 // storedWords are what people call a kind, what it is, and the noun that is counted.

@@ -7,3 +7,6 @@ SELECT pg_advisory_unlock(hashtext('coderunner river migrate'));
 
 -- name: DatabaseSize :one
 SELECT pg_database_size(current_database())::bigint;
+
+-- name: ServerVersion :one
+SELECT current_setting('server_version')::text;

@@ -90,3 +90,9 @@ func (s *Store) DatabaseSize(ctx context.Context) (int64, error) {
 	bytes, err := s.q.DatabaseSize(ctx)
 	return bytes, translate(err, "database")
 }
+
+// ServerVersion is that of PostgreSQL, as it tells it: "15.18 (Debian 15.18-0+deb12u1)".
+func (s *Store) ServerVersion(ctx context.Context) (string, error) {
+	version, err := s.q.ServerVersion(ctx)
+	return version, translate(err, "database")
+}

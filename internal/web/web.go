@@ -106,6 +106,8 @@ type Services struct {
 	// was measured (nil: never). Optional.
 	Disk        func() coderunner.Disk
 	ProjectDisk func(projectID string) ([]coderunner.Stored, *time.Time)
+	// Machine answers what the server runs on, and what of it may not work. Optional.
+	Machine func(ctx context.Context) []coderunner.Part
 
 	UploadLimit int64 // bytes of one upload
 	Log         *slog.Logger

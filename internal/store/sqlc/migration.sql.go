@@ -30,6 +30,17 @@ func (q *Queries) LockMigration(ctx context.Context) error {
 	return err
 }
 
+const serverVersion = `-- name: ServerVersion :one
+SELECT current_setting('server_version')::text
+`
+
+func (q *Queries) ServerVersion(ctx context.Context) (string, error) {
+	row := q.db.QueryRow(ctx, serverVersion)
+	var column_1 string
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const unlockMigration = `-- name: UnlockMigration :exec
 SELECT pg_advisory_unlock(hashtext('coderunner river migrate'))
 `
