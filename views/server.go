@@ -46,7 +46,7 @@ func largest(tables []coderunner.Table) string {
 	for i, t := range tables {
 		parts[i] = strings.ReplaceAll(t.Name, "_", " ") + " " + size(t.Bytes)
 	}
-	return "Most of it: " + strings.Join(parts, ", ") + "."
+	return "Largest tables: " + strings.Join(parts, ", ") + "."
 }
 
 // storedCount says how many there are, "" where nothing is counted.

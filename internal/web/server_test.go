@@ -30,7 +30,7 @@ func TestServerPageAndNotice(t *testing.T) {
 		}
 	})
 	page := w.ada.get("/server").want(http.StatusOK).wantText(".panel", "50.0 GB of 100.0 GB free (50 %)").wantText(".rows", "Database volumes").
-		wantText(".rows", "1,200 lines").wantText(".block-head", "12.0 MB · measured").wantText(".rows", "Most of it: audit events 5.0 MB, steps 2.0 MB.").wantText(".plain", "the newest 10 of each project").wantText(".plain", "of each project the newest 200").wantText(".panel-foot", "more than usual")
+		wantText(".rows", "1,200 lines").wantText(".block-head", "12.0 MB · measured").wantText(".rows", "Largest tables: audit events 5.0 MB, steps 2.0 MB.").wantText(".plain", "the newest 10 of each project").wantText(".plain", "of each project the newest 200").wantText(".panel-foot", "more than usual")
 	page.wantText("[aria-labelledby=machine] .row", "Linux6.1.0 ok").wantText("[aria-labelledby=machine] .row + .row", "runc1.1 is the lowest that is known to work.1.0.3")
 	if page.page().Find(".rail a[href='/server'][aria-current]").Length() != 1 || page.page().Find(".flash").Length() != 0 {
 		t.Error("the rail does not mark the page, or there is a notice without need")
