@@ -98,7 +98,7 @@ func roomForCopy(ctx context.Context, st *store.Store, dir string) error {
 	}
 	var disk unix.Statfs_t
 	if err := unix.Statfs(dir, &disk); err != nil {
-		return nil // the copy will tell
+		return coderunner.Wrap(err, coderunner.Unavailable, "The disk that holds %s cannot be looked at: %v.", dir, err)
 	}
 	if free := int64(disk.Bavail) * disk.Bsize; free < bytes/2 {
 		return coderunner.Errorf(coderunner.Unavailable, "The disk that holds %s has %d MB free, and a copy may need %d MB. Free some space.", dir, free>>20, bytes>>21)
