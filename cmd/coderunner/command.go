@@ -33,7 +33,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
 	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; one that makes containers on this machine's own kernel")
 	flags.IntVar(&config.MinFree, "min-free", config.MinFree, "percent of a disk below which deploys and uploads are refused")
-	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), secretsCommand(&config), edgeCommand(&config))
+	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), restoreCommand(&config), applianceCommand(&config), secretsCommand(&config), edgeCommand(&config))
 	return root
 }
 
@@ -90,6 +90,17 @@ func doctorCommand(config *app.Config) *cobra.Command {
 			return app.Doctor(cmd.Context(), *config, cmd.OutOrStdout())
 		},
 	}
+}
+
+func restoreCommand(config *app.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "restore copy", Short: "Put a copy of the platform's database back, from before an upgrade", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return app.Restore(cmd.Context(), *config, args[0], cmd.OutOrStdout())
+		},
+	}
+	databaseFlag(cmd.Flags(), config)
+	return cmd
 }
 
 func applianceCommand(config *app.Config) *cobra.Command {

@@ -37,6 +37,7 @@ type Config struct {
 	DBLimits    sandbox.Limits
 	Version     string           // of the program, for people
 	EdgeWithin  bool             // the edge is a part of this process and ends with it; for tests
+	pgTools     string           // directory of pg_dump and pg_restore, "" to find them; for tests
 	Throttle    runlog.Throttle  // of what one app prints
 	Retention   runlog.Retention // of what a project's apps have printed
 }

@@ -145,6 +145,9 @@ func TestPassRemovesAndMeasures(t *testing.T) {
 		t.Errorf("of the uploads there are: old %v, recent %v, newest %v", there(old), there(recent), there(newest))
 	}
 	d := w.Disk()
+	if len(d.Tables) == 0 || d.Tables[0].Bytes == 0 {
+		t.Errorf("the largest tables are %+v", d.Tables)
+	}
 	if d.Cleaned == nil || d.Cleaned.Pressed || d.Cleaned.Failed || len(d.Cleaned.Removed) != 1 || d.Cleaned.Removed[0].Count != 1 || w.squeezed.Load() != 0 {
 		t.Errorf("the pass was %+v, squeezed %d times", d.Cleaned, w.squeezed.Load())
 	}
@@ -163,6 +166,20 @@ func TestPassRemovesAndMeasures(t *testing.T) {
 	later := w.upload(t, "and one that is old already", 72*time.Hour)
 	w.Ask()
 	eventually(t, "the pass that was asked for", func() bool { return !there(later) })
+
+	// More runs than stay, all from long ago.
+	if _, err := w.store.Pool().Exec(t.Context(), `INSERT INTO runs (project_id, playbook, state, created_at, finished_at)
+		SELECT $1, 'deploy', 'FAILED', now() - interval '60 days', now() - interval '60 days' FROM generate_series(1, 207)`, w.project.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the old runs' end", func() bool {
+		w.Ask()
+		var runs int
+		if err := w.store.Pool().QueryRow(t.Context(), "SELECT count(*) FROM runs").Scan(&runs); err != nil || runs < 200 {
+			t.Fatal(runs, err)
+		}
+		return runs == 200
+	})
 }
 
 // TestFullDisk: nothing is begun, more is removed, the reserve goes; with room, all comes back.

@@ -11,13 +11,16 @@ import (
 // measureTime bounds one measurement: it looks at every file of every volume.
 const measureTime = 5 * time.Minute
 
-// measure answers what is stored, in all and by project.
-func (k *Keeper) measure(ctx context.Context) (all []coderunner.Stored, projects map[string][]coderunner.Stored, err error) {
+// measure answers what is stored, in all and by project, and the database's largest tables.
+func (k *Keeper) measure(ctx context.Context) (all []coderunner.Stored, tables []coderunner.Table, projects map[string][]coderunner.Stored, err error) {
 	ctx, cancel := context.WithTimeout(ctx, measureTime)
 	defer cancel()
 	all, projects, err = k.store.StoredRows(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	if tables, err = k.store.LargestTables(ctx); err != nil {
+		return nil, nil, nil, err
 	}
 	add := func(project string, s coderunner.Stored) {
 		all = append(all, s)
@@ -26,11 +29,11 @@ func (k *Keeper) measure(ctx context.Context) (all []coderunner.Stored, projects
 		}
 	}
 	if err := k.measureSnapshots(ctx, add); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	volumes, err := k.provider.ListVolumes(ctx, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, v := range volumes {
 		bytes, err := k.provider.VolumeSize(ctx, v.Name)
@@ -38,21 +41,21 @@ func (k *Keeper) measure(ctx context.Context) (all []coderunner.Stored, projects
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		add(k.cfg.ProjectOf(v.Labels), coderunner.Stored{Kind: coderunner.StoredVolumes, Count: 1, Bytes: bytes})
 	}
 	if k.cfg.Engine != nil {
 		engine, err := k.cfg.Engine(ctx)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		all = append(all, engine...)
 	}
 	for id, list := range projects {
 		projects[id] = byKind(list)
 	}
-	return byKind(all), projects, nil
+	return byKind(all), tables, projects, nil
 }
 
 // measureSnapshots tells the provider's word about sizes, and ours about what is what.

@@ -107,6 +107,8 @@ type Services struct {
 	// was measured (nil: never). Optional.
 	Disk        func() coderunner.Disk
 	ProjectDisk func(projectID string) ([]coderunner.Stored, *time.Time)
+	// Machine answers what the server runs on, and what of it may not work. Optional.
+	Machine func(ctx context.Context) []coderunner.Part
 
 	// Streams counts those that are open, the API's as well. Its own if nil.
 	Streams *stream.Places

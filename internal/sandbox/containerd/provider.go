@@ -135,6 +135,12 @@ func (p *Provider) Capabilities() sandbox.Capabilities {
 	return sandbox.Capabilities{PrivateNetwork: true, Snapshots: true, DurableVolumes: true}
 }
 
+// Version is the daemon's, as it tells it.
+func (p *Provider) Version(ctx context.Context) (string, error) {
+	version, err := p.client.Version(ctx)
+	return version.Version, p.translate(err, "asking containerd for its version")
+}
+
 // CABundle is the path, inside sandboxes, of the host's certificates; "" if there are none.
 func (p *Provider) CABundle() string {
 	if p.cfg.CABundle == "" {
