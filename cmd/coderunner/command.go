@@ -62,6 +62,7 @@ func serveCommand(config *app.Config) *cobra.Command {
 	flags.IntVar(&config.LogDays, "keep-logs", config.LogDays, "days for which the logs of runs are kept; of each project's newest 50 always")
 	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")
 	flags.Var((*size)(&config.DBLimits.MemoryBytes), "database-memory", "memory of one database's sandbox")
+	flags.Var((*bound)(&config.AppLimits.DiskBytes), "app-disk", "what one app, or one build, may write to its disk before it is ended; 0 for no limit")
 	flags.IntVar(&config.Throttle.LinesPerSecond, "log-rate", config.Throttle.LinesPerSecond, "lines a second that are stored of what one app prints; it may be ten times as many for a second")
 	flags.Int64Var(&config.Retention.Lines, "log-lines", config.Retention.Lines, "lines of its apps that are kept for a project")
 	flags.Var((*size)(&config.Retention.Bytes), "log-size", "likewise, their size")
@@ -174,3 +175,22 @@ func (s *size) String() string {
 	return units.CustomSize("%.4g%s", float64(*s), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"})
 }
 func (s *size) Type() string { return "size" }
+
+// bound is a size that may be none.
+type bound int64
+
+func (b *bound) Set(text string) error {
+	if text == "0" {
+		*b = 0
+		return nil
+	}
+	return (*size)(b).Set(text)
+}
+
+func (b *bound) String() string {
+	if *b == 0 {
+		return "0"
+	}
+	return (*size)(b).String()
+}
+func (b *bound) Type() string { return "size" }
