@@ -33,7 +33,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
 	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; one that makes containers on this machine's own kernel")
 	flags.IntVar(&config.MinFree, "min-free", config.MinFree, "percent of a disk below which deploys and uploads are refused")
-	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), secretsCommand(&config), edgeCommand(&config))
+	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), applianceCommand(&config), secretsCommand(&config), volumeCommand(&config), edgeCommand(&config))
 	return root
 }
 
@@ -137,6 +137,23 @@ func secretsCommand(config *app.Config) *cobra.Command {
 			return c.run(cmd.Context(), *config, cmd.OutOrStdout())
 		}})
 	}
+	return parent
+}
+
+func volumeCommand(config *app.Config) *cobra.Command {
+	parent := &cobra.Command{Use: "volume", Short: "Look after volumes that no project has; nothing deletes them by itself"}
+	databaseFlag(parent.PersistentFlags(), config)
+	parent.AddCommand(&cobra.Command{
+		Use: "list", Short: "Which there are, and how much they have", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return app.Volumes(cmd.Context(), *config, cmd.OutOrStdout())
+		},
+	}, &cobra.Command{
+		Use: "remove name", Short: "Delete one for good; asks for its name again", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return app.RemoveVolume(cmd.Context(), *config, names[0], cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	})
 	return parent
 }
 

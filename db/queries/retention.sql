@@ -42,3 +42,6 @@ SELECT project_id, (last_seq - first_seq + 1)::bigint AS lines, bytes FROM runti
 -- In bytes, indexes included.
 SELECT pg_database_size(current_database())::bigint AS whole, pg_total_relation_size('run_log_lines')::bigint AS run_logs,
     pg_total_relation_size('runtime_log_lines')::bigint AS app_logs;
+
+-- name: DatabaseVolumes :many
+SELECT volume FROM databases;

@@ -32,6 +32,13 @@ type Stored struct {
 	Bytes int64
 }
 
+// Orphan is a volume that no project's database has: a restored backup of the platform's
+// database does not know of it, say. Nothing removes it but a person, by its name.
+type Orphan struct {
+	Volume string
+	Bytes  int64
+}
+
 // FileSystem is the room where something is stored. Sizes are in bytes.
 type FileSystem struct {
 	Holds      string // in words: "the data directory"
@@ -82,7 +89,8 @@ type Disk struct {
 	FileSystems []FileSystem
 	MinFree     int // percent, below which nothing that needs disk is begun
 	Stored      []Stored
-	MeasuredAt  *time.Time // Stored; nil before the first time
+	Orphans     []Orphan   // by name
+	MeasuredAt  *time.Time // Stored and Orphans; nil before the first time
 	Retention   Retention
 	Cleaned     *Cleaning // nil before the first time
 }

@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -255,6 +256,30 @@ func TestAppOverItsDisk(t *testing.T) {
 	}
 	if names := w.cloud.names(); names[d.AppSandboxID] {
 		t.Error("what it has written is there still")
+	}
+}
+
+// TestCleanupLeavesVolumes, whose project is unknown or gone too, however much room is wanted.
+func TestCleanupLeavesVolumes(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	d := w.app("keeper")
+	const unknown = "00000000-0000-0000-0000-000000000000"
+	w.cloud.volumes = map[string]sandbox.Volume{"without": {Name: "without"}, "unknown": {Name: "unknown", Labels: ProjectLabels(unknown)}, "known": {Name: "known", Labels: ProjectLabels(d.ProjectID)}}
+	w.cloud.networks = map[string]bool{projectNetwork(unknown): true}
+	if _, err := w.engine.provider.Create(t.Context(), sandbox.Spec{Name: "lost", Labels: ProjectLabels(unknown), Volumes: []sandbox.Mount{{Volume: "mounted", Path: "/data", Labels: ProjectLabels(unknown)}}}); err != nil {
+		t.Fatal(err)
+	}
+	w.look()
+	w.look()
+	if err := errors.Join(w.engine.tidyProject(t.Context(), d.ProjectID, 0), w.engine.tidyAll(t.Context(), 0), w.engine.Squeeze(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if w.cloud.names()["lost"] {
+		t.Error("the sandbox of nobody is there")
+	}
+	if len(w.cloud.volumes) != 4 {
+		t.Errorf("of four volumes there are %v", w.cloud.volumes)
 	}
 }
 

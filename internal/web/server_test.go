@@ -18,6 +18,7 @@ func TestServerPageAndNotice(t *testing.T) {
 			return coderunner.Disk{MinFree: 10, MeasuredAt: &now, Cleaned: &coderunner.Cleaning{At: now, Pressed: true},
 				Retention:   coderunner.Retention{Uploads: 24 * time.Hour, Releases: 10, DependencyBytes: 10 << 30, RunLogs: 720 * time.Hour, RunLogsOf: 50, Audit: 4320 * time.Hour},
 				FileSystems: []coderunner.FileSystem{{Holds: "the data directory", Size: 100 << 30, Free: free}},
+				Orphans:     []coderunner.Orphan{{Volume: "postgres-of-nobody", Bytes: 7 << 20}},
 				Stored:      []coderunner.Stored{{Kind: coderunner.StoredVolumes, Count: 1, Bytes: 3 << 20}, {Kind: coderunner.StoredRunLogs, Count: 1200, Bytes: 1 << 20}}}
 		}
 		s.ProjectDisk = func(string) ([]coderunner.Stored, *time.Time) {
@@ -25,7 +26,8 @@ func TestServerPageAndNotice(t *testing.T) {
 		}
 	})
 	page := w.ada.get("/server").want(http.StatusOK).wantText(".panel", "50.0 GB of 100.0 GB free (50 %)").wantText(".rows", "Database volumes").
-		wantText(".rows", "1,200 lines").wantText(".block-head", "4.0 MB · measured").wantText(".plain", "the newest 10 of each project").wantText(".panel-foot", "more than usual")
+		wantText(".rows", "1,200 lines").wantText(".block-head", "4.0 MB · measured").wantText(".plain", "the newest 10 of each project").wantText(".panel-foot", "more than usual").
+		wantText("[aria-labelledby=orphans]", "postgres-of-nobody").wantText("[aria-labelledby=orphans]", "7.0 MB").wantText("[aria-labelledby=orphans]", "never deletes them by itself")
 	if page.page().Find(".rail a[href='/server'][aria-current]").Length() != 1 || page.page().Find(".flash").Length() != 0 {
 		t.Error("the rail does not mark the page, or there is a notice without need")
 	}
