@@ -80,14 +80,12 @@ func removeOrphan(ctx context.Context, st *store.Store, provider sandbox.Provide
 	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 		return err
 	}
+	// An input that ends or breaks has said what it has said.
 	fmt.Fprintf(out, "This deletes %s of data for good. Type the volume's name to go on: ", units.BytesSize(float64(bytes)))
-	typed, err := bufio.NewReader(in).ReadString('\n')
+	typed, _ := bufio.NewReader(in).ReadString('\n')
 	if strings.TrimSpace(typed) != name {
 		fmt.Fprintln(out)
 		return coderunner.Errorf(coderunner.Invalid, "That is not its name. Nothing was deleted.")
-	}
-	if err != nil && err != io.EOF {
-		return err
 	}
 	if err := wanted(); err != nil { // it may have taken long to type
 		return err
