@@ -88,3 +88,6 @@ DELETE FROM deployments WHERE deployments.id IN (
 SELECT c.relname::text AS name, pg_total_relation_size(c.oid::regclass)::bigint AS bytes FROM pg_catalog.pg_class c
 WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND c.relname NOT IN ('run_log_lines', 'runtime_log_lines')
 ORDER BY bytes DESC, name LIMIT @count::int;
+
+-- name: DatabaseVolumes :many
+SELECT volume FROM databases;

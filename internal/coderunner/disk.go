@@ -38,6 +38,13 @@ type Table struct {
 	Bytes int64
 }
 
+// Orphan is a volume that no project's database has: a restored backup of the platform's
+// database does not know of it, say. Nothing removes it but a person, by its name.
+type Orphan struct {
+	Volume string
+	Bytes  int64
+}
+
 // FileSystem is the room where something is stored. Sizes are in bytes.
 type FileSystem struct {
 	Holds      string // in words: "the data directory"
@@ -89,7 +96,8 @@ type Disk struct {
 	MinFree     int // percent, below which nothing that needs disk is begun
 	Stored      []Stored
 	Tables      []Table    // the largest of the platform's database, but for those of logs
-	MeasuredAt  *time.Time // Stored and Tables; nil before the first time
+	Orphans     []Orphan   // by name
+	MeasuredAt  *time.Time // Stored, Tables and Orphans; nil before the first time
 	Retention   Retention
 	Cleaned     *Cleaning // nil before the first time
 }

@@ -193,7 +193,7 @@ func (k *Keeper) pass(ctx context.Context) {
 		return
 	}
 	begin := time.Now()
-	all, tables, projects, err := k.measure(ctx)
+	found, err := k.measure(ctx)
 	k.took = time.Since(begin)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -204,7 +204,7 @@ func (k *Keeper) pass(ctx context.Context) {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.disk.Stored, k.disk.Tables, k.disk.MeasuredAt, k.projects = all, tables, &now, projects
+	k.disk.Stored, k.disk.Tables, k.disk.Orphans, k.disk.MeasuredAt, k.projects = found.all, found.tables, found.orphans, &now, found.projects
 }
 
 // measureShare: at most a hundredth of the time is spent on measuring.

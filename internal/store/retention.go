@@ -46,6 +46,16 @@ func (s *Store) BundleHashes(ctx context.Context) (map[string]bool, error) {
 	return wanted, translate(err, "bundle")
 }
 
+// DatabaseVolumes are the volumes that some database has.
+func (s *Store) DatabaseVolumes(ctx context.Context) (map[string]bool, error) {
+	names, err := s.q.DatabaseVolumes(ctx)
+	owned := make(map[string]bool, len(names))
+	for _, name := range names {
+		owned[name] = true
+	}
+	return owned, translate(err, "database")
+}
+
 // UserUploadBytes is what all uploads of a user take on disk.
 func (s *Store) UserUploadBytes(ctx context.Context, userID string) (int64, error) {
 	bytes, err := s.q.UserUploadBytes(ctx, userID)

@@ -20,6 +20,7 @@ func TestServerPageAndNotice(t *testing.T) {
 				Retention:   coderunner.Retention{Uploads: 24 * time.Hour, Releases: 10, DependencyBytes: 10 << 30, RunLogs: 720 * time.Hour, RunLogsOf: 50, History: 720 * time.Hour, HistoryOf: 200, Audit: 4320 * time.Hour},
 				FileSystems: []coderunner.FileSystem{{Holds: "the data directory", Size: 100 << 30, Free: free}},
 				Tables:      []coderunner.Table{{Name: "audit_events", Bytes: 5 << 20}, {Name: "steps", Bytes: 2 << 20}},
+				Orphans:     []coderunner.Orphan{{Volume: "postgres-of-nobody", Bytes: 7 << 20}},
 				Stored:      []coderunner.Stored{{Kind: coderunner.StoredDatabase, Bytes: 8 << 20}, {Kind: coderunner.StoredVolumes, Count: 1, Bytes: 3 << 20}, {Kind: coderunner.StoredRunLogs, Count: 1200, Bytes: 1 << 20}}}
 		}
 		s.Machine = func(context.Context) []coderunner.Part {
@@ -30,7 +31,8 @@ func TestServerPageAndNotice(t *testing.T) {
 		}
 	})
 	page := w.ada.get("/server").want(http.StatusOK).wantText(".panel", "50.0 GB of 100.0 GB free (50 %)").wantText(".rows", "Database volumes").
-		wantText(".rows", "1,200 lines").wantText(".block-head", "12.0 MB · measured").wantText(".rows", "Largest tables: audit events 5.0 MB, steps 2.0 MB.").wantText(".plain", "the newest 10 of each project").wantText(".plain", "of each project the newest 200").wantText(".panel-foot", "more than usual")
+		wantText(".rows", "1,200 lines").wantText(".block-head", "12.0 MB · measured").wantText(".rows", "Largest tables: audit events 5.0 MB, steps 2.0 MB.").wantText(".plain", "the newest 10 of each project").wantText(".plain", "of each project the newest 200").wantText(".panel-foot", "more than usual").
+		wantText("[aria-labelledby=orphans]", "postgres-of-nobody").wantText("[aria-labelledby=orphans]", "7.0 MB").wantText("[aria-labelledby=orphans]", "never deletes them by itself")
 	page.wantText("[aria-labelledby=machine] .row", "Linux6.1.0 ok").wantText("[aria-labelledby=machine] .row + .row", "runc1.1 is the lowest that is known to work.1.0.3")
 	if page.page().Find(".rail a[href='/server'][aria-current]").Length() != 1 || page.page().Find(".flash").Length() != 0 {
 		t.Error("the rail does not mark the page, or there is a notice without need")
