@@ -35,26 +35,21 @@ const maxManifest = 64 << 20
 // readDependencies looks at what the plan's install command depends on. usual is
 // the command that the analyzer found: of another one nobody knows what it reads.
 func readDependencies(tree fs.FS, sha string, plan coderunner.Plan, usual, template, project string, env map[string]string) (dependencies, error) {
-	d := dependencies{manifests: map[string][]byte{}}
-	whole := plan.Install.Value != usual || plan.Runtime.Name != "nodejs"
-	for _, name := range manifestNames {
-		full := path.Join(plan.Root, name)
-		content, err := readManifest(tree, full)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return d, err
-		}
-		d.manifests[full] = content
+	var d dependencies
+	var whole bool
+	var err error
+	switch plan.Runtime.Name {
+	case "nodejs":
+		d.manifests, whole, err = nodeManifests(tree, plan.Root)
+	case "python":
+		d.manifests, whole, err = pythonManifests(tree, plan)
+	default:
+		whole = true
 	}
-	pkg, found := d.manifests[path.Join(plan.Root, "package.json")]
-	whole = whole || !found || installsFromCode(pkg)
-	for _, name := range []string{"binding.gyp", "pnpm-workspace.yaml", ".pnpmfile.cjs", ".yarn", "patches"} {
-		if _, err := fs.Stat(tree, path.Join(plan.Root, name)); err == nil {
-			whole = true
-		}
+	if err != nil {
+		return d, err
 	}
+	whole = whole || plan.Install.Value != usual
 	base := newDigest("template", template, "project", project, "command", plan.Install.Value, "root", plan.Root)
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		base.add("env "+key, env[key])
@@ -68,7 +63,7 @@ func readDependencies(tree fs.FS, sha string, plan coderunner.Plan, usual, templ
 	d.basis = base.String()
 	for _, name := range slices.Sorted(maps.Keys(d.manifests)) {
 		content := d.manifests[name]
-		if name == path.Join(plan.Root, "package.json") {
+		if plan.Runtime.Name == "nodejs" && name == path.Join(plan.Root, "package.json") {
 			content = installPart(content)
 		}
 		base.add("file "+name, string(content))
@@ -86,6 +81,37 @@ func readDependencies(tree fs.FS, sha string, plan coderunner.Plan, usual, templ
 		d.basis = "" // nothing to check the result against
 	}
 	return d, nil
+}
+
+// nodeManifests are the files that npm and the like read, and whether an install reads more than them.
+func nodeManifests(tree fs.FS, root string) (manifests map[string][]byte, whole bool, err error) {
+	if manifests, err = readManifests(tree, root, manifestNames); err != nil {
+		return nil, false, err
+	}
+	pkg, found := manifests[path.Join(root, "package.json")]
+	whole = !found || installsFromCode(pkg)
+	for _, name := range []string{"binding.gyp", "pnpm-workspace.yaml", ".pnpmfile.cjs", ".yarn", "patches"} {
+		if _, err := fs.Stat(tree, path.Join(root, name)); err == nil {
+			whole = true
+		}
+	}
+	return manifests, whole, nil
+}
+
+// readManifests reads those of the files that are in the root, by their paths.
+func readManifests(tree fs.FS, root string, names []string) (map[string][]byte, error) {
+	manifests := map[string][]byte{}
+	for _, name := range names {
+		content, err := readManifest(tree, path.Join(root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		manifests[path.Join(root, name)] = content
+	}
+	return manifests, nil
 }
 
 func readManifest(tree fs.FS, name string) ([]byte, error) {
