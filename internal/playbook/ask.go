@@ -1,6 +1,7 @@
 package playbook
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -130,14 +131,24 @@ func (e *Engine) askDatabase(ctx context.Context, r coderunner.SandboxRecord) (s
 		return coderunner.SeenSilent, nil
 	}
 	defer conn.Close()
-	if !strings.HasPrefix(r.Appliance, "postgres") {
-		return coderunner.SeenRunning, nil
-	}
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return "", err
 	}
-	return greetPostgres(conn), nil
+	return greet(conn, def.Database.Protocol), nil
+}
+
+// greet answers how a server is that somebody has just connected to. No password is shown.
+func greet(conn io.ReadWriter, protocol coderunner.Protocol) (state string) {
+	switch protocol {
+	case coderunner.PostgreSQL:
+		return greetPostgres(conn)
+	case coderunner.MySQL:
+		return greetMySQL(conn)
+	case coderunner.Redis:
+		return greetRedis(conn)
+	}
+	return coderunner.SeenRunning // it was connected to
 }
 
 // greetPostgres begins a session, and goes once the server wants a password: it writes
@@ -167,6 +178,38 @@ func greetPostgres(conn io.ReadWriter) (state string) {
 		return coderunner.SeenRunning // it has another reason to refuse us
 	}
 	return coderunner.SeenSilent
+}
+
+// greetMySQL waits for the server's greeting, and goes: it is the first packet of a
+// session, a header of four bytes and then the version of the protocol, 10, or 255
+// before an error ("Connection Phase Packets"; there is none for a server that starts,
+// which does not listen).
+func greetMySQL(conn io.Reader) (state string) {
+	var head [5]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return coderunner.SeenSilent
+	}
+	switch head[4] {
+	case 10, 255: // it has a reason to refuse us
+		return coderunner.SeenRunning
+	}
+	return coderunner.SeenSilent
+}
+
+// greetRedis wants any line as the answer to a PING. It is an error, since we show no
+// password; while data is read, or a connection is one too many, another error.
+func greetRedis(conn io.ReadWriter) (state string) {
+	if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
+		return coderunner.SeenSilent
+	}
+	line, err := bufio.NewReader(io.LimitReader(conn, 1<<10)).ReadString('\n')
+	switch {
+	case strings.HasPrefix(line, "-LOADING "):
+		return coderunner.SeenStarting
+	case err != nil || line[0] != '+' && line[0] != '-':
+		return coderunner.SeenSilent
+	}
+	return coderunner.SeenRunning
 }
 
 // asked is what is known of a server's answers.

@@ -110,7 +110,7 @@ func TestDatabasesThatCannotBeTold(t *testing.T) {
 	})
 	p, up := w.project(w.ada, "shop")
 	path := "/projects/" + p.ID + "/databases"
-	a := w.ada.get(path).want(http.StatusOK).wantText(".nothing", "no database. Tick PostgreSQL in the plan of the next deploy")
+	a := w.ada.get(path).want(http.StatusOK).wantText(".nothing", "no database. Tick one in the plan of the next deploy")
 	if link, _ := a.page().Find(".nothing a").Attr("href"); link != "/projects/"+p.ID+"/bundles/"+up.ID {
 		t.Errorf("it leads to %s", link)
 	}
