@@ -199,7 +199,7 @@ func TestShippedAppliances(t *testing.T) {
 	if err != nil || node.Kind != coderunner.RuntimeAppliance || node.Template().User.Name != "app" || node.Template().WorkDir != "/app" {
 		t.Errorf("nodejs-18: %+v, %v", node, err)
 	}
-	for name, port := range map[string]int{"postgres-15": 5432} {
+	for name, port := range map[string]int{"postgres-15": 5432, "mysql": 3306, "redis-7": 6379} {
 		d, err := catalogue.Get(name)
 		if err != nil || d.Kind != coderunner.DatabaseAppliance || d.Database == nil || d.Database.Port != port || d.Database.Protocol != coderunner.ProtocolOf(name) {
 			t.Errorf("%s: %+v, %v", name, d, err)
