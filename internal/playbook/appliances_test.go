@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,11 +82,10 @@ type trial struct {
 	provider *containerd.Provider
 	def      appliance.Definition
 	speaker  speaker
-	database string
-	host     string // of the database, for its siblings
+	database string // their names
+	sibling  string
+	host     string // of the database, for its sibling
 }
-
-const sibling = "app"
 
 var databaseLimits = sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128}
 
@@ -110,11 +110,17 @@ func (r *trial) run(name string, env map[string]string, argv ...string) (printed
 // say tells the server something as an app with that connection does.
 func (r *trial) say(c coderunner.Connection, what string) (printed string, code int) {
 	r.Helper()
-	name := sibling
+	return r.sayWith(r.def.Database.Protocol.Environment(c), what)
+}
+
+// sayWith does it with the variables that an app has.
+func (r *trial) sayWith(env map[string]string, what string) (printed string, code int) {
+	r.Helper()
+	name := r.sibling
 	if r.speaker.inside {
 		name = r.database
 	}
-	return r.run(name, r.def.Database.Protocol.Environment(c), append(r.speaker.client, what)...)
+	return r.run(name, env, append(slices.Clone(r.speaker.client), what)...)
 }
 
 func (r *trial) wantKept(when string, c coderunner.Connection) {
@@ -237,8 +243,8 @@ func TestDatabaseAppliances(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			r := &trial{T: t, provider: provider, def: def, speaker: speaker, database: "database"}
-			if _, err := provider.Create(r.within(), sandbox.Spec{Name: sibling, Template: node.Template().TemplateRef, Network: "project"}); err != nil {
+			r := &trial{T: t, provider: provider, def: def, speaker: speaker, database: "database", sibling: "app"}
+			if _, err := provider.Create(r.within(), sandbox.Spec{Name: r.sibling, Template: node.Template().TemplateRef, Network: "project"}); err != nil {
 				t.Fatal(err)
 			}
 			r.isAsExpected()
@@ -267,7 +273,7 @@ func (r *trial) isAsExpected() {
 	if printed, code := r.say(admin, r.speaker.read); code == 0 {
 		r.Errorf("the administrator gets in over the network: %q", printed)
 	}
-	if printed, _ := r.run(sibling, nil, "node", "-e", greeted, c.Host, strconv.Itoa(c.Port), base64.StdEncoding.EncodeToString([]byte(r.speaker.hello))); !strings.Contains(printed, r.speaker.line) {
+	if printed, _ := r.run(r.sibling, nil, "node", "-e", greeted, c.Host, strconv.Itoa(c.Port), base64.StdEncoding.EncodeToString([]byte(r.speaker.hello))); !strings.Contains(printed, r.speaker.line) {
 		r.Errorf("whoever shows no password is told %q, want %q", printed, r.speaker.line)
 	}
 	for range 120 { // more often than a server may forgive
@@ -306,4 +312,66 @@ func (r *trial) isAsExpected() {
 		}
 	}
 	r.stop()
+}
+
+// TestDatabasesSideBySide: a project has one of each kind, its app reaches all of them
+// by their own names, and what is in them outlives their sandboxes.
+func TestDatabasesSideBySide(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "all", answer)
+	kinds := []string{"redis-7", "mysql", "postgres-15"}
+	run := p.succeeds(t, s, kinds...)
+	p.databaseRuns(t, s)
+	trials := func() (env map[string]string, all []*trial) {
+		env = p.env(t, "all", "/env")
+		list, err := p.engine.Databases(t.Context(), s.user.ID, s.project.ID)
+		if err != nil || len(list) != len(kinds) {
+			t.Fatalf("the project has %+v (%v)", list, err)
+		}
+		for _, d := range list {
+			def, err := p.engine.catalogue.Get(d.Appliance)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, &trial{T: t, provider: p.provider, def: def, speaker: speakers[d.Protocol()], database: databaseSandbox(d.ID), sibling: p.current(t, s).AppSandboxID})
+		}
+		return env, all
+	}
+	env, all := trials()
+	for _, key := range coderunner.DatabaseKeys(coderunner.Protocols()...) {
+		if env[key] == "" {
+			t.Errorf("the app has no %s", key)
+		}
+	}
+	if !strings.HasPrefix(env["DATABASE_URL"], "postgres://") {
+		t.Errorf("beside the others, DATABASE_URL is %s", env["DATABASE_URL"])
+	}
+	text := p.logText(t, run.ID)
+	for _, r := range all {
+		if printed, code := r.sayWith(env, r.speaker.write); code != 0 {
+			t.Errorf("writing into %s ended with exit code %d: %s", r.def.Name, code, printed)
+		}
+		protocol := r.def.Database.Protocol
+		if want := r.def.Title + " is ready; the app reaches it through " + protocol.URLKey() + "."; !strings.Contains(text, want) {
+			t.Errorf("the log lacks %q:\n%s", want, text)
+		}
+		if strings.Contains(text, env[protocol.PasswordKey()]) {
+			t.Errorf("the log has the password of %s", r.def.Name)
+		}
+	}
+	stop, err := p.engine.StopApp(t.Context(), s.user.ID, s.project.ID, true)
+	p.succeeded(t, stop, err)
+	start, err := p.engine.StartApp(t.Context(), s.user.ID, s.project.ID)
+	p.succeeded(t, start, err)
+	p.databaseRuns(t, s)
+	env, all = trials()
+	for _, r := range all {
+		if printed, code := r.sayWith(env, r.speaker.read); code != 0 || printed != "kept\n" {
+			t.Errorf("after a stop and a start, %s answers %q with exit code %d", r.def.Name, printed, code)
+		}
+	}
+	destroy, err := p.engine.Destroy(t.Context(), s.user.ID, s.project.ID, "all")
+	p.succeeded(t, destroy, err)
+	p.nothingLeft(t)
 }
