@@ -28,6 +28,9 @@ type speaker struct {
 	refused     string   // what it is told with a wrong one
 	hello, line string   // what the server answers to whoever shows no password
 	admin       string   // who is the administrator inside, and nobody outside
+	others      string   // a question that only the administrator may ask
+	forbidden   string   // what everybody else is told
+	server      string   // what its processes are called
 	size, fits  string   // the question how much memory it takes for data, and what is in the answer under databaseLimits
 }
 
@@ -61,17 +64,20 @@ var speakers = map[coderunner.Protocol]speaker{
 		client: []string{"psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command"}, inside: true,
 		write: "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('kept')", read: "SELECT text FROM notes",
 		before: "password authentication failed", refused: "password authentication failed", hello: "\x00\x00\x00\x08\x04\xd2\x16\x2f", line: "N", admin: "postgres",
+		others: "SELECT rolpassword FROM pg_authid", forbidden: "permission denied", server: "postgres",
 		size: "SHOW shared_buffers", fits: "64MB",
 	},
 	coderunner.MySQL: {
 		client: []string{"sh", "-c", `MYSQL_PWD=$MYSQL_PASSWORD exec mariadb --no-defaults --protocol=tcp --host="$MYSQL_HOST" --port="$MYSQL_PORT" --user="$MYSQL_USER" --batch --skip-column-names "$MYSQL_DATABASE" --execute "$0"`}, inside: true,
 		write: "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('kept')", read: "SELECT text FROM notes",
 		before: "not allowed to connect", refused: "Access denied", line: "MariaDB", admin: "root",
+		others: "SELECT * FROM mysql.global_priv", forbidden: "command denied", server: "mariadbd",
 		size: "SELECT @@innodb_buffer_pool_size >> 20", fits: "64",
 	},
 	coderunner.Redis: {
 		client: []string{"node", "-e", redisClient}, write: "SET note kept", read: "GET note",
 		before: "-WRONGPASS", refused: "-WRONGPASS", hello: "PING\r\n", line: "-NOAUTH", admin: "admin",
+		others: "ACL LIST", forbidden: "NOPERM", server: "redis-server",
 		size: "CONFIG GET maxmemory", fits: "134217728",
 	},
 }
@@ -158,6 +164,19 @@ func (r *trial) stop() {
 	status, err := r.provider.Process(r.within(), r.database, databaseProcess)
 	if err != nil || status.Running || status.Exit != (sandbox.Exit{}) {
 		r.Errorf("told to stop, the server ended with %+v after %s (%v)\n%s", status.Exit, time.Since(begin), err, r.printed())
+	}
+}
+
+// crash kills the server, which is told nothing, and waits until it has ended.
+func (r *trial) crash() {
+	r.Helper()
+	const kill = `for p in /proc/[0-9]*; do if [ "$(cat "$p/comm" 2>/dev/null)" = "$0" ]; then kill -KILL "${p#/proc/}" 2>/dev/null; fi; done; true`
+	if printed, code := r.run(r.database, nil, "sh", "-c", kill, r.speaker.server); code != 0 {
+		r.Fatalf("killing the server ended with exit code %d: %s", code, printed)
+	}
+	status, err := r.provider.Wait(r.within(), r.database, databaseProcess)
+	if err != nil || status.Exit.Code != 128+9 {
+		r.Fatalf("killed, the server ended with %+v (%v)", status, err)
 	}
 }
 
@@ -276,10 +295,18 @@ func (r *trial) isAsExpected() {
 	if printed, _ := r.run(r.sibling, nil, "node", "-e", greeted, c.Host, strconv.Itoa(c.Port), base64.StdEncoding.EncodeToString([]byte(r.speaker.hello))); !strings.Contains(printed, r.speaker.line) {
 		r.Errorf("whoever shows no password is told %q, want %q", printed, r.speaker.line)
 	}
+	if printed, _ := r.say(c, r.speaker.others); !strings.Contains(printed, r.speaker.forbidden) {
+		r.Errorf("the app may ask %q: %s", r.speaker.others, printed)
+	}
+	before := r.printed()
 	for range 120 { // more often than a server may forgive
 		if state := r.greeting(); state != coderunner.SeenRunning {
 			r.Fatalf("its server is seen %s", state)
 		}
+	}
+	r.wantKept("after it was asked often", c)
+	if text := r.printed(); text != before {
+		r.Errorf("to ask it writes into its log:\n%.400s", strings.TrimPrefix(text, before))
 	}
 
 	if printed, code := r.say(c, r.speaker.size); code != 0 || !strings.Contains(printed, r.speaker.fits) {
@@ -296,6 +323,9 @@ func (r *trial) isAsExpected() {
 	r.stop()
 	r.start()
 	r.wantKept("after a restart", other)
+	r.crash()
+	r.start()
+	r.wantKept("after a crash", other)
 	if err := r.provider.Destroy(r.within(), r.database); err != nil {
 		r.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -151,6 +150,10 @@ func greet(conn io.ReadWriter, protocol coderunner.Protocol) (state string) {
 	return coderunner.SeenRunning // it was connected to
 }
 
+// maxGreeting bounds what is read of a server's first message. All of it is read: who
+// leaves some resets the connection, and the server writes that into its log.
+const maxGreeting = 8 << 10
+
 // greetPostgres begins a session, and goes once the server wants a password: it writes
 // nothing about that into its log. While it starts or ends it has an error instead,
 // 57P03 (protocol 3.0, "Message Formats").
@@ -164,20 +167,17 @@ func greetPostgres(conn io.ReadWriter) (state string) {
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
 		return coderunner.SeenSilent
 	}
-	switch head[0] {
-	case 'R':
-		return coderunner.SeenRunning
-	case 'E':
-		text, err := io.ReadAll(io.LimitReader(conn, min(int64(binary.BigEndian.Uint32(head[1:])), 8<<10)-4))
-		if err != nil && !errors.Is(err, io.EOF) {
-			return coderunner.SeenSilent
-		}
-		if strings.Contains(string(text), "C57P03\x00") {
-			return coderunner.SeenStarting
-		}
-		return coderunner.SeenRunning // it has another reason to refuse us
+	if head[0] != 'R' && head[0] != 'E' {
+		return coderunner.SeenSilent
 	}
-	return coderunner.SeenSilent
+	text, err := io.ReadAll(io.LimitReader(conn, min(int64(binary.BigEndian.Uint32(head[1:])), maxGreeting)-4))
+	switch {
+	case err != nil:
+		return coderunner.SeenSilent
+	case head[0] == 'E' && strings.Contains(string(text), "C57P03\x00"):
+		return coderunner.SeenStarting
+	}
+	return coderunner.SeenRunning // it wants a password, or has another reason to refuse us
 }
 
 // greetMySQL waits for the server's greeting, and goes: it is the first packet of a
@@ -189,11 +189,14 @@ func greetMySQL(conn io.Reader) (state string) {
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
 		return coderunner.SeenSilent
 	}
-	switch head[4] {
-	case 10, 255: // it has a reason to refuse us
-		return coderunner.SeenRunning
+	if head[4] != 10 && head[4] != 255 {
+		return coderunner.SeenSilent
 	}
-	return coderunner.SeenSilent
+	size := int64(head[0]) | int64(head[1])<<8 | int64(head[2])<<16
+	if _, err := io.ReadAll(io.LimitReader(conn, min(size, maxGreeting)-1)); err != nil {
+		return coderunner.SeenSilent
+	}
+	return coderunner.SeenRunning
 }
 
 // greetRedis wants any line as the answer to a PING. It is an error, since we show no
