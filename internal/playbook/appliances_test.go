@@ -16,6 +16,7 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
+	"github.com/coderunner/coderunner/internal/store"
 )
 
 // speaker is how the test speaks with the servers of one protocol: as an app of the
@@ -404,4 +405,20 @@ func TestDatabasesSideBySide(t *testing.T) {
 	destroy, err := p.engine.Destroy(t.Context(), s.user.ID, s.project.ID, "all")
 	p.succeeded(t, destroy, err)
 	p.nothingLeft(t)
+}
+
+func TestOneDatabaseOfEachKind(t *testing.T) {
+	t.Parallel()
+	of := func(appliances ...string) (list []store.SealedDatabase) {
+		for _, name := range appliances {
+			list = append(list, store.SealedDatabase{Database: newDatabase("p", name)})
+		}
+		return list
+	}
+	if err := oneOfEach(of("postgres-15", "mysql", "redis-7")); err != nil {
+		t.Errorf("one of each kind: %v", err)
+	}
+	if err := oneOfEach(of("redis-7", "mysql", "mariadb-11")); coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), "both mysql and mariadb-11 speak MySQL") {
+		t.Errorf("two of a kind: %v", err)
+	}
 }
