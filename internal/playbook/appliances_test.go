@@ -314,6 +314,20 @@ func (r *trial) isAsExpected() {
 		r.Errorf("asked %s it says %q, want %s", r.speaker.size, printed, r.speaker.fits)
 	}
 
+	if c.User == c.Database { // whose names are ours to choose
+		odd := c
+		odd.User, odd.Database = `o'no "q\`, "we`ird_%\" 'é"
+		r.init(odd)
+		r.init(odd)
+		if printed, code := r.say(odd, "SELECT 'odd'"); code != 0 || printed != "odd\n" {
+			r.Errorf("with odd names it answers %q, with exit code %d", printed, code)
+		}
+		odd.Database = c.Database
+		if printed, code := r.say(odd, r.speaker.read); code == 0 {
+			r.Errorf("one user reads the database of another: %q", printed)
+		}
+	}
+
 	// The password is set each time; all else stays.
 	r.init(c)
 	r.wantKept("after the same again", c)
