@@ -96,8 +96,8 @@ func planShowsReasons(t *testing.T, page *tab) {
 		}
 	}
 	page.sees("#why-start", "package.json")
-	must(t, expect.Locator(page.Locator("input[name=database]")).ToBeChecked())
-	page.sees(".option", "pg")
+	must(t, expect.Locator(page.Locator("input[name=database][value=postgres-15]")).ToBeChecked())
+	page.sees(".option:has(input[value=postgres-15])", "pg")
 }
 
 // deployIsLive follows the run to its end, with a reload on the way.

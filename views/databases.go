@@ -4,7 +4,7 @@ import "github.com/coderunner/coderunner/internal/coderunner"
 
 // DatabasesPage tells what a project's databases are and how its app reaches them.
 type DatabasesPage struct {
-	ProjectPage // Variables are those that may stand in for a database's
+	ProjectPage // Databases and Variables, which may stand in for a database's, among it
 	Items       []DatabaseItem
 	BundleID    string // of the newest upload, whose plan can be opened; "" without one
 }
@@ -44,14 +44,35 @@ func (p DatabasesPage) own(key string) (coderunner.Variable, bool) {
 	return coderunner.Variable{}, false
 }
 
-// ownKeys are the variables of databases that the project sets itself.
-func (p DatabasesPage) ownKeys() (own []coderunner.Variable) {
-	for _, key := range coderunner.DatabaseKeys() {
+// keys are the variables that the app gets from a database.
+func (p DatabasesPage) keys(d DatabaseItem) []string { return d.Protocol().Keys(p.Protocols()...) }
+
+// secretKeys are those of them that have the password.
+func (p DatabasesPage) secretKeys(d DatabaseItem) (keys []string) {
+	for _, key := range p.keys(d) {
+		if key == d.Protocol().URLKey() || key == d.Protocol().PasswordKey() || key == "DATABASE_URL" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// ownKeys are the variables of a database that the project sets itself.
+func (p DatabasesPage) ownKeys(d DatabaseItem) (own []coderunner.Variable) {
+	for _, key := range p.keys(d) {
 		if v, set := p.own(key); set {
 			own = append(own, v)
 		}
 	}
 	return own
+}
+
+// everything is what is lost with a database.
+func everything(d coderunner.Database) string {
+	if d.Protocol() == coderunner.Redis {
+		return "every key"
+	}
+	return "every table and row"
 }
 
 // scopeWho is who is given a variable of a scope.

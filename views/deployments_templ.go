@@ -642,7 +642,7 @@ func Rollback(p RollbackPage) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "are not rolled back: their tables and rows stay as they are now")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "are not rolled back: what is in them stays as it is now")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

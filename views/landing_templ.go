@@ -126,7 +126,7 @@ func Landing(p LandingPage) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<h2>Databases included</h2><p>Tick PostgreSQL. Your app finds it in DATABASE_URL, and it keeps its data through every deploy.</p></li><li>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<h2>Databases included</h2><p>Tick PostgreSQL, MySQL or Redis. Your app finds it in its environment, and it keeps its data through every deploy.</p></li><li>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

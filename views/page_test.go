@@ -126,7 +126,15 @@ func (f filling) pages() map[string]templ.Component {
 	for i := range databases.Items {
 		databases.Items[i].StoppedAt, databases.Items[i].Sandbox.State = nil, "running"
 	}
-	for _, key := range coderunner.DatabaseKeys() {
+	for _, appliance := range []string{"postgres-15", "mysql", "redis-7"} {
+		kind := databases
+		kind.Items = slices.Clone(databases.Items)
+		for i := range kind.Items {
+			kind.Items[i].Appliance = appliance
+		}
+		pages["databases with "+appliance] = views.Databases(kind)
+	}
+	for _, key := range coderunner.DatabaseKeys(coderunner.Protocols()...) {
 		databases.Variables = append(databases.Variables, coderunner.Variable{Key: key, Scope: coderunner.BuildScope})
 	}
 	pages["databases"] = views.Databases(databases)

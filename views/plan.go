@@ -36,6 +36,27 @@ type DatabaseOption struct {
 	Existing  bool   // the project has it already; it stays
 }
 
+// protocol is what the app would speak with it.
+func (o DatabaseOption) protocol() coderunner.Protocol {
+	return coderunner.ProtocolOf(o.Appliance.Name)
+}
+
+// alone says what else the app reads if the project has no other database.
+func (o DatabaseOption) alone() string {
+	if o.protocol() == coderunner.MySQL {
+		return ", or DATABASE_URL in a project without PostgreSQL"
+	}
+	return ""
+}
+
+// alsoGiven ends the sentence about what nobody has to set.
+func (p PlanPage) alsoGiven() string {
+	if len(p.Databases) > 0 {
+		return "is set for you, and so are the variables of each database that is ticked"
+	}
+	return "is set for you"
+}
+
 // PlanForm is the plan as the form carries it. Its field names are the HTML
 // names: name, root, appliance, install, build, start, static_dir, static_fallback, release,
 // port, health_path, database (repeated), env_key and env_value (repeated, in pairs).
@@ -77,20 +98,20 @@ func NewPlanForm(project coderunner.Project, plan coderunner.Plan) PlanForm {
 		form.Root = "."
 	}
 	form.Port = strconv.Itoa(cmp.Or(plan.Port, commonPort))
+	var ticked []coderunner.Protocol
 	for _, need := range plan.Databases {
 		form.Databases = append(form.Databases, need.Appliance)
+		ticked = append(ticked, coderunner.ProtocolOf(need.Appliance))
 	}
+	given := coderunner.DatabaseKeys(ticked...)
 	for _, key := range plan.EnvKeys {
-		if len(plan.Databases) > 0 && DatabaseKey(key.Key) {
+		if slices.Contains(given, key.Key) {
 			continue // set by the platform
 		}
 		form.Env = append(form.Env, EnvRow{Key: key.Key, Why: key.Why})
 	}
 	return form
 }
-
-// DatabaseKey reports whether an app with a database finds the variable set.
-func DatabaseKey(key string) bool { return slices.Contains(coderunner.DatabaseKeys(), key) }
 
 // ReadPlanForm reads the posted form. Rows without key and value are dropped;
 // a key without value stays, so that it can be shown again.

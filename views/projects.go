@@ -114,6 +114,28 @@ type ProjectPage struct {
 	MeasuredAt  *time.Time          // nil while that is not known
 }
 
+// given are the variables that nobody has to set: those of them that people look for.
+func (p ProjectPage) given() []string {
+	return append([]string{"PORT"}, coderunner.URLKeys(p.Protocols()...)...)
+}
+
+// areSet ends the sentence about them.
+func areSet(given []string) string {
+	if len(given) > 1 {
+		return " are set for you."
+	}
+	return " is set for you."
+}
+
+// Protocols are what the project's databases speak.
+func (p ProjectPage) Protocols() []coderunner.Protocol {
+	var has []coderunner.Protocol
+	for _, d := range p.Databases {
+		has = append(has, d.Protocol())
+	}
+	return has
+}
+
 // stopped reports whether its owner has taken the app off the machine.
 func (p ProjectPage) stopped() bool {
 	return p.Live != nil && p.Live.ReleasedAt != nil && p.Live.Status == coderunner.Stopped

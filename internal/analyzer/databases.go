@@ -24,15 +24,23 @@ type driver struct{ name, kind string }
 var drivers = []driver{
 	{"pg", postgres}, {"pg-promise", postgres}, {"postgres", postgres}, {"slonik", postgres}, {"pg-native", postgres},
 	{"@prisma/adapter-pg", postgres}, {"connect-pg-simple", postgres},
-	{"mysql2", mysql}, {"mysql", mysql}, {"mariadb", mysql},
+	{"mysql2", mysql}, {"mysql", mysql}, {"mariadb", mysql}, {"@prisma/adapter-mariadb", mysql}, {"@fastify/mysql", mysql}, {"express-mysql-session", mysql},
 	{"mongodb", mongo}, {"mongoose", mongo},
-	{"redis", redis}, {"ioredis", redis}, {"bullmq", redis}, {"bull", redis}, {"connect-redis", redis},
+	{"redis", redis}, {"ioredis", redis}, {"bullmq", redis}, {"bull", redis}, {"connect-redis", redis}, {"@redis/client", redis},
+	{"@fastify/redis", redis}, {"@keyv/redis", redis}, {"@socket.io/redis-adapter", redis}, {"bee-queue", redis},
 	{"better-sqlite3", sqlite}, {"sqlite3", sqlite}, {"sqlite", sqlite},
 }
 
-// postgresVariables are how apps are told where PostgreSQL is.
-var postgresVariables = []string{"DATABASE_URL", "POSTGRES_URL", "POSTGRESQL_URL", "PG_URL", "PG_CONNECTION_STRING", "PGHOST", "PGDATABASE",
-	"PGUSER", "POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER", "DB_HOST", "DB_URL"}
+// offered are the appliances that meet a need.
+var offered = map[string]string{postgres: "postgres-15", mysql: "mysql", redis: "redis-7"}
+
+// addresses are the variables by which apps are told where a database is.
+var addresses = map[string][]string{
+	postgres: {"DATABASE_URL", "POSTGRES_URL", "POSTGRESQL_URL", "PG_URL", "PG_CONNECTION_STRING", "PGHOST", "PGDATABASE",
+		"PGUSER", "POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER", "DB_HOST", "DB_URL"},
+	mysql: {"MYSQL_URL", "DATABASE_URL", "MYSQL_HOST", "MYSQL_DATABASE", "MYSQL_USER", "DB_HOST", "DB_URL"},
+	redis: {"REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_URI"},
+}
 
 var prismaProvider = regexp.MustCompile(`(?s)datasource\s+\w+\s*\{[^}]*?provider\s*=\s*"(\w+)"`)
 
@@ -64,12 +72,15 @@ func (a *nodeApp) databases() []coderunner.DatabaseNeed {
 			continue
 		}
 		switch u.kind {
-		case postgres:
+		case postgres, mysql, redis:
 			why := u.why
-			if f, ok := a.source.reads(postgresVariables...); ok {
+			if f, ok := a.source.reads(addresses[u.kind]...); ok {
 				why += fmt.Sprintf("; %s read in %s", f.text, f.at())
 			}
-			needs = append(needs, coderunner.DatabaseNeed{Appliance: "postgres-15", Why: why})
+			needs = append(needs, coderunner.DatabaseNeed{Appliance: offered[u.kind], Why: why})
+			if u.kind != postgres {
+				continue
+			}
 			if f, ok := a.source.first(func(f finding) bool { return f.kind == dialsPostgres }); ok {
 				a.warn("%s looks for PostgreSQL on this machine, port 5432. The project's database is somewhere else: read its address from DATABASE_URL.", f.at())
 			}
@@ -79,8 +90,8 @@ func (a *nodeApp) databases() []coderunner.DatabaseNeed {
 			a.warn("The project uses %s (%s), which is not offered yet. Set the address of one of your own as a variable.", u.kind, u.why)
 		}
 	}
-	if len(needs) == 0 && len(unused) > 1 {
-		a.warn("Drivers for several databases are listed (%s), and the code imports none of them. Tick PostgreSQL if the app needs it.", strings.Join(unused, "; "))
+	if len(unused) > 1 && len(unused) == len(rivals) {
+		a.warn("Drivers for several databases are listed (%s), and the code imports none of them. Tick the one that the app needs.", strings.Join(unused, "; "))
 	}
 	return needs
 }

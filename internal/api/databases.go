@@ -11,13 +11,14 @@ import (
 type Database struct {
 	ID         string                   `json:"id" format:"uuid"`
 	Appliance  string                   `json:"appliance" example:"postgres-15"`
+	Protocol   coderunner.Protocol      `json:"protocol" enum:"postgresql,mysql,redis" doc:"What its server speaks."`
 	State      coderunner.DatabaseState `json:"state" enum:"PENDING,STARTING,RUNNING,STOPPED,CRASHED,DOWN,UNKNOWN" doc:"PENDING: the next deploy makes it. STOPPED: by its owner. CRASHED: its server has ended by itself, and is started again. DOWN: it should run, and does not or does not answer. UNKNOWN: nobody has looked for a while."`
 	ObservedAt *time.Time               `json:"observed_at,omitempty" doc:"When its server was asked last."`
 	StoppedAt  *time.Time               `json:"stopped_at,omitempty"`
 	Restarts   int                      `json:"restarts" doc:"How often in a row it ended by itself and was started again."`
 	Host       string                   `json:"host,omitempty" doc:"As the project's sandboxes reach it; nobody else does. Left out until it was started."`
 	Port       int                      `json:"port,omitempty"`
-	Name       string                   `json:"name" doc:"Of the database within its server."`
+	Name       string                   `json:"name" doc:"Of the database within its server; those of Redis have numbers."`
 	User       string                   `json:"user,omitempty"`
 	Variables  []string                 `json:"variables" nullable:"false" doc:"That the app and its build get. A variable of the project with the same name takes the place of one."`
 	Volume     string                   `json:"volume" doc:"Where its data is. It stays until the project is destroyed."`
@@ -29,8 +30,8 @@ type DatabaseList struct {
 	Items []Database `json:"items" nullable:"false"`
 }
 
-func databaseBody(d coderunner.DatabaseStatus) Database {
-	body := Database{ID: d.ID, Appliance: d.Appliance, State: d.State(time.Now()), ObservedAt: d.ObservedAt(), StoppedAt: d.StoppedAt, Name: d.Name, Variables: coderunner.DatabaseKeys(), Volume: d.Volume}
+func databaseBody(d coderunner.DatabaseStatus, has []coderunner.Protocol) Database {
+	body := Database{ID: d.ID, Appliance: d.Appliance, Protocol: d.Protocol(), State: d.State(time.Now()), ObservedAt: d.ObservedAt(), StoppedAt: d.StoppedAt, Name: d.Name, Variables: d.Protocol().Keys(has...), Volume: d.Volume}
 	if d.Sandbox != nil {
 		body.Restarts = d.Sandbox.Restarts
 	}
@@ -53,8 +54,12 @@ func (s *server) listDatabases(ctx context.Context, userID string, in *idInput) 
 	ctx, cancel := context.WithTimeout(ctx, measureTime)
 	defer cancel()
 	list := DatabaseList{Items: make([]Database, len(found))}
+	has := make([]coderunner.Protocol, len(found))
 	for i, d := range found {
-		list.Items[i] = databaseBody(d)
+		has[i] = d.Protocol()
+	}
+	for i, d := range found {
+		list.Items[i] = databaseBody(d, has)
 		if s.VolumeSize == nil {
 			continue
 		}

@@ -52,3 +52,25 @@ func TestDatabasesAreListedWithoutTheirPasswords(t *testing.T) {
 		t.Error("the password is in the log")
 	}
 }
+
+// TestVariablesOfDatabases are those of their kind, and as they are beside the others.
+func TestVariablesOfDatabases(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, small())
+	p, _ := w.ada.project("shop")
+	read := func(appliance string) []api.Database {
+		must(w.store.EnsureDatabase(t.Context(), coderunner.Database{ProjectID: p.ID, Appliance: appliance, Name: "app", Volume: appliance}))(t)
+		var list api.DatabaseList
+		w.ada.get("/projects/" + p.ID + "/databases").want(http.StatusOK).into(&list)
+		return list.Items
+	}
+	if got := read("mysql")[0]; got.Protocol != coderunner.MySQL || !slices.Contains(got.Variables, "DATABASE_URL") || !slices.Contains(got.Variables, "MYSQL_URL") {
+		t.Errorf("MySQL alone is %+v", got)
+	}
+	if got := read("redis-7")[1]; got.Protocol != coderunner.Redis || !slices.Contains(got.Variables, "REDIS_URL") || slices.Contains(got.Variables, "DATABASE_URL") {
+		t.Errorf("Redis is %+v", got)
+	}
+	if got := read("postgres-15"); got[2].Protocol != coderunner.PostgreSQL || !slices.Contains(got[2].Variables, "DATABASE_URL") || slices.Contains(got[0].Variables, "DATABASE_URL") {
+		t.Errorf("MySQL beside PostgreSQL is %+v", got)
+	}
+}

@@ -41,11 +41,13 @@ type Definition struct {
 }
 
 // DatabaseSpec is how a database appliance is run. A playbook mounts a volume at
-// VolumePath, starts StartCommand as a long-lived process, repeats ReadyCommand
-// until it exits 0, and then runs InitCommand with POSTGRES_USER,
-// POSTGRES_PASSWORD and POSTGRES_DB in its environment, which may be repeated.
-// All three run as the template's own user, without a shell.
+// VolumePath, starts StartCommand as a long-lived process, with what its sandbox may
+// have in MEMORY_BYTES if there is a limit, repeats ReadyCommand
+// until it exits 0, and then runs InitCommand with Protocol.InitEnvironment in its
+// environment, which may be repeated. All three run as the template's own user,
+// without a shell.
 type DatabaseSpec struct {
+	Protocol     coderunner.Protocol
 	Port         int
 	VolumePath   string // absolute; the volume is owned by the template's user
 	StartCommand []string

@@ -13,7 +13,7 @@ import (
 )
 
 const database = `
-name: store-1
+name: redis-1
 title: Store 1
 kind: database
 description: Keeps things.
@@ -24,6 +24,7 @@ workdir: /var/lib/store
 env: {PATH: /usr/bin, LANG: C.UTF-8}
 setup: setup.sh
 database:
+  protocol: redis
   port: 7000
   volume: /var/lib/store/data
   start: [/usr/local/bin/start.sh, --fast]
@@ -33,11 +34,11 @@ database:
 
 func folder(yaml string) fstest.MapFS {
 	return fstest.MapFS{
-		"store-1/appliance.yaml":               {Data: []byte(yaml)},
-		"store-1/files/setup.sh":               {Data: []byte("echo setting up\n")},
-		"store-1/files/usr/local/bin/start.sh": {Data: []byte("#!/bin/sh\nexec store\n")},
-		"store-1/files/usr/local/bin/init.sh":  {Data: []byte("#!/bin/sh\n")},
-		"store-1/files/etc/store.conf":         {Data: []byte("#")},
+		"redis-1/appliance.yaml":               {Data: []byte(yaml)},
+		"redis-1/files/setup.sh":               {Data: []byte("echo setting up\n")},
+		"redis-1/files/usr/local/bin/start.sh": {Data: []byte("#!/bin/sh\nexec store\n")},
+		"redis-1/files/usr/local/bin/init.sh":  {Data: []byte("#!/bin/sh\n")},
+		"redis-1/files/etc/store.conf":         {Data: []byte("#")},
 	}
 }
 
@@ -47,18 +48,18 @@ func TestLoadReadsADefinition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := catalogue.Get("store-1")
+	d, err := catalogue.Get("redis-1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.Domain(); got.Name != "store-1" || got.Title != "Store 1" || got.Kind != coderunner.DatabaseAppliance || got.Description != "Keeps things." || got.Digest != d.Digest {
+	if got := d.Domain(); got.Name != "redis-1" || got.Title != "Store 1" || got.Kind != coderunner.DatabaseAppliance || got.Description != "Keeps things." || got.Digest != d.Digest {
 		t.Errorf("Domain() = %+v", got)
 	}
-	if d.Database.Port != 7000 || d.Database.VolumePath != "/var/lib/store/data" || strings.Join(d.Database.StartCommand, " ") != "/usr/local/bin/start.sh --fast" {
+	if d.Database.Protocol != coderunner.Redis || d.Database.Port != 7000 || d.Database.VolumePath != "/var/lib/store/data" || strings.Join(d.Database.StartCommand, " ") != "/usr/local/bin/start.sh --fast" {
 		t.Errorf("Database = %+v", d.Database)
 	}
 	template := d.Template()
-	if template.Name != "store-1" || template.Digest != d.Digest || template.User.UID != 999 || template.User.GID != 998 || template.WorkDir != "/var/lib/store" {
+	if template.Name != "redis-1" || template.Digest != d.Digest || template.User.UID != 999 || template.User.GID != 998 || template.WorkDir != "/var/lib/store" {
 		t.Errorf("Template() = %+v", template)
 	}
 	if err := fstest.TestFS(template.Files, "setup.sh", "usr/local/bin/start.sh", "etc/store.conf"); err != nil {
@@ -73,7 +74,7 @@ func TestLoadReadsADefinition(t *testing.T) {
 	if again := d.Template(); again.Env["PATH"] != "/usr/bin" || again.Packages[0] != "store" {
 		t.Error("a caller changed the definition through its Template")
 	}
-	if _, err := catalogue.Get("store-2"); coderunner.KindOf(err) != coderunner.NotFound || !strings.Contains(err.Error(), "store-1") {
+	if _, err := catalogue.Get("redis-2"); coderunner.KindOf(err) != coderunner.NotFound || !strings.Contains(err.Error(), "redis-1") {
 		t.Errorf("an unknown appliance gives %v", err)
 	}
 }
@@ -108,10 +109,10 @@ func TestDigestCoversWhatTheTemplateIsMadeOf(t *testing.T) {
 		}
 	}
 	moved := folder(database)
-	moved["store-1/files/etc/store2.conf"] = moved["store-1/files/etc/store.conf"]
-	delete(moved, "store-1/files/etc/store.conf")
+	moved["redis-1/files/etc/store2.conf"] = moved["redis-1/files/etc/store.conf"]
+	delete(moved, "redis-1/files/etc/store.conf")
 	program := folder(database)
-	program["store-1/files/setup.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho setting up\n")}
+	program["redis-1/files/setup.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho setting up\n")}
 	other := map[string]fstest.MapFS{
 		"package": edit("libstore-dev", "libstore1-dev"), "suite": edit("bookworm", "trixie"),
 		"uid": edit("999", "997"), "home": edit("home: /var/lib/store", "home: /srv"), "environment": edit("C.UTF-8", "C"),
@@ -132,8 +133,8 @@ func TestDigestCoversWhatTheTemplateIsMadeOf(t *testing.T) {
 func TestLoadSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ from, to, want string }{
-		{"name: store-1", "name: store-2", `name is "store-2", and the folder is "store-1"`},
-		{"name: store-1", "name: Store!", `name is "Store!"`},
+		{"name: redis-1", "name: redis-2", `name is "redis-2", and the folder is "redis-1"`},
+		{"name: redis-1", "name: Store!", `name is "Store!"`},
 		{"title: Store 1", "", "title is missing"},
 		{"description: Keeps things.", "", "description is missing"},
 		{"kind: database", "kind: oracle", `kind is "oracle"`},
@@ -153,7 +154,10 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"workdir: /var/lib/store", "workdir: app", `workdir is "app"`},
 		{"home: /var/lib/store", "home: /var/../etc", `user.home is "/var/../etc"`},
 		{"{PATH: /usr/bin", "{2PATH: /usr/bin", `env has "2PATH"`},
-		{"setup: setup.sh", "setup: gone.sh", `no such file in store-1/files`},
+		{"setup: setup.sh", "setup: gone.sh", `no such file in redis-1/files`},
+		{"protocol: redis", "protocol: oracle", `database.protocol is "oracle"`},
+		{"  protocol: redis\n", "", `database.protocol is ""`},
+		{"protocol: redis", "protocol: mysql", `name is "redis-1", and database.protocol is mysql`},
 		{"port: 7000", "port: 80", "database.port is 80"},
 		{"volume: /var/lib/store/data", "volume: data", `database.volume is "data"`},
 		{"ready: [/usr/bin/true]", "ready: []", "database.ready must be a list"},
@@ -166,14 +170,14 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 			t.Fatalf("%q is not in the definition", c.from)
 		}
 		_, err := Load(folder(strings.Replace(database, c.from, c.to, 1)))
-		if coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "store-1") {
+		if coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "redis-1") {
 			t.Errorf("%s → %q gives %v, want something about %q", c.from, c.to, err, c.want)
 		}
 	}
 	if _, err := Load(fstest.MapFS{}); err == nil {
 		t.Error("an empty catalogue is taken")
 	}
-	if _, err := Load(fstest.MapFS{"store-1/README": {}}); err == nil || !strings.Contains(err.Error(), "no appliance.yaml") {
+	if _, err := Load(fstest.MapFS{"redis-1/README": {}}); err == nil || !strings.Contains(err.Error(), "no appliance.yaml") {
 		t.Errorf("a folder without a definition gives %v", err)
 	}
 }
@@ -184,7 +188,7 @@ func TestLoadRefusesLinksAmongTheFiles(t *testing.T) {
 	if err := os.CopyFS(dir, folder(database)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("/etc/shadow", filepath.Join(dir, "store-1/files/etc/passwords")); err != nil {
+	if err := os.Symlink("/etc/shadow", filepath.Join(dir, "redis-1/files/etc/passwords")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(os.DirFS(dir)); err == nil || !strings.Contains(err.Error(), "etc/passwords is neither a file nor a directory") {
@@ -202,8 +206,10 @@ func TestShippedAppliances(t *testing.T) {
 	if err != nil || node.Kind != coderunner.RuntimeAppliance || node.Template().User.Name != "app" || node.Template().WorkDir != "/app" {
 		t.Errorf("nodejs-18: %+v, %v", node, err)
 	}
-	postgres, err := catalogue.Get("postgres-15")
-	if err != nil || postgres.Kind != coderunner.DatabaseAppliance || postgres.Database == nil || postgres.Database.Port != 5432 {
-		t.Errorf("postgres-15: %+v, %v", postgres, err)
+	for name, port := range map[string]int{"postgres-15": 5432, "mysql": 3306, "redis-7": 6379} {
+		d, err := catalogue.Get(name)
+		if err != nil || d.Kind != coderunner.DatabaseAppliance || d.Database == nil || d.Database.Port != port || d.Database.Protocol != coderunner.ProtocolOf(name) {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
 	}
 }

@@ -126,7 +126,12 @@ func (doc document) checkKind(files *Files) (problems []string) {
 		wrong("kind is database, and there is no database section")
 		return problems
 	}
-	if doc.Database.Port < 1024 || doc.Database.Port > 65535 {
+	if !slices.Contains(coderunner.Protocols(), doc.Database.Protocol) {
+		wrong("database.protocol is %q; it is postgresql, mysql or redis", doc.Database.Protocol)
+	} else if coderunner.ProtocolOf(doc.Name) != doc.Database.Protocol {
+		wrong("name is %q, and database.protocol is %s; begin the name with that of a server that speaks it", doc.Name, doc.Database.Protocol)
+	}
+	if port := doc.Database.Port; port != 0 && (port < 1024 || port > 65535) {
 		wrong("database.port is %d; choose one from 1024 to 65535", doc.Database.Port)
 	}
 	if !isPlace(doc.Database.Volume) {

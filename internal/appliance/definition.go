@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -45,11 +46,12 @@ type document struct {
 		Serve []string `yaml:"serve"`
 	} `yaml:"runtime"`
 	Database *struct {
-		Port   int      `yaml:"port"`
-		Volume string   `yaml:"volume"`
-		Start  []string `yaml:"start"`
-		Ready  []string `yaml:"ready"`
-		Init   []string `yaml:"init"`
+		Protocol coderunner.Protocol `yaml:"protocol"`
+		Port     int                 `yaml:"port"` // 0 for the protocol's own
+		Volume   string              `yaml:"volume"`
+		Start    []string            `yaml:"start"`
+		Ready    []string            `yaml:"ready"`
+		Init     []string            `yaml:"init"`
 	} `yaml:"database"`
 }
 
@@ -110,7 +112,7 @@ func (doc document) definition(files *Files) (Definition, error) {
 	}
 	if doc.Database != nil {
 		d.Database = &DatabaseSpec{
-			Port: doc.Database.Port, VolumePath: doc.Database.Volume,
+			Protocol: doc.Database.Protocol, Port: cmp.Or(doc.Database.Port, doc.Database.Protocol.Port()), VolumePath: doc.Database.Volume,
 			StartCommand: doc.Database.Start, ReadyCommand: doc.Database.Ready, InitCommand: doc.Database.Init,
 		}
 	}

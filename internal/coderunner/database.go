@@ -1,23 +1,21 @@
 package coderunner
 
-import (
-	"net"
-	"net/url"
-	"strconv"
-	"time"
-)
+import "time"
 
 // Database is a database appliance that belongs to a project and outlives its deployments.
 type Database struct {
 	ID         string
 	ProjectID  string
 	Appliance  string // "postgres-15"
-	Name       string // the SQL database's and role's name
+	Name       string // within its server; of the role too, where there are roles
 	SandboxID  string // provider's sandbox name, "" until provisioned
 	Volume     string // provider's volume name
 	Connection *Connection
 	StoppedAt  *time.Time // by its owner; it is not started again by itself
 }
+
+// Protocol is what its server speaks.
+func (d Database) Protocol() Protocol { return ProtocolOf(d.Appliance) }
 
 // Connection is how an app reaches a database. It is encrypted at rest.
 type Connection struct {
@@ -26,19 +24,6 @@ type Connection struct {
 	User     string `json:"user"`
 	Database string `json:"database"`
 	Password string `json:"password"`
-}
-
-// DatabaseKeys are the variables that commands and app of a project with a PostgreSQL
-// database get: the names that libpq and the frameworks read.
-func DatabaseKeys() []string {
-	return []string{"DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"}
-}
-
-// Environment gives the connection the names of DatabaseKeys.
-func (c Connection) Environment() map[string]string {
-	port := strconv.Itoa(c.Port)
-	dsn := url.URL{Scheme: "postgres", User: url.UserPassword(c.User, c.Password), Host: net.JoinHostPort(c.Host, port), Path: "/" + c.Database}
-	return map[string]string{"DATABASE_URL": dsn.String(), "PGHOST": c.Host, "PGPORT": port, "PGUSER": c.User, "PGPASSWORD": c.Password, "PGDATABASE": c.Database}
 }
 
 // DatabaseState is how a database is, as far as it was observed.

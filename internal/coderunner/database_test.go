@@ -1,8 +1,6 @@
 package coderunner_test
 
 import (
-	"maps"
-	"slices"
 	"testing"
 	"time"
 
@@ -39,16 +37,5 @@ func TestDatabaseState(t *testing.T) {
 		if got := test.d.State(now); got != test.want {
 			t.Errorf("%s: %s, want %s", test.what, got, test.want)
 		}
-	}
-}
-
-func TestConnectionHasTheKeysThatAreTold(t *testing.T) {
-	t.Parallel()
-	env := coderunner.Connection{Host: "10.0.0.2", Port: 5432, User: "app", Database: "app", Password: "a/b"}.Environment()
-	if got, want := slices.Sorted(maps.Keys(env)), slices.Sorted(slices.Values(coderunner.DatabaseKeys())); !slices.Equal(got, want) {
-		t.Errorf("set are %v, told %v", got, want)
-	}
-	if got, want := env["DATABASE_URL"], "postgres://app:a%2Fb@10.0.0.2:5432/app"; got != want {
-		t.Errorf("the URL is %s, want %s", got, want)
 	}
 }

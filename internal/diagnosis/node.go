@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,10 +25,10 @@ var nodeRules = []rule{
 	{regexp.MustCompile(`connect ECONNREFUSED (127\.[\d.]+|::1|localhost):(\d+)`), tellLocalService},
 	{regexp.MustCompile(`Can't reach database server at \W?(localhost|127\.0\.0\.1|::1)\W{1,3}(\d+)`), tellLocalService},
 	{regexp.MustCompile(`Error: getaddrinfo (?:ENOTFOUND|EAI_AGAIN) ([^\s:]+)`), tellUnknownHost},
-	{regexp.MustCompile(`error: password authentication failed for user "([^"]*)"|error: (?:role|database) "([^"]*)" does not exist`), func(_ *evidenceCase, m []string) (coderunner.Failure, bool) {
-		return says("node.database_login", "The database refused the app's login.", "The app logged in with a name or a password of its own: "+quote(firstOf(m))+".", "Use process.env.DATABASE_URL as it is; it has the right name, password and database.")
-	}},
-	{regexp.MustCompile(`relation "([^"]+)" does not exist|The table .(\S+?). does not exist in the current database|no such table: (\S+)`), func(_ *evidenceCase, m []string) (coderunner.Failure, bool) {
+	{regexp.MustCompile(`error: password authentication failed for user "([^"]*)"|error: (?:role|database) "([^"]*)" does not exist`), refusedLogin(coderunner.PostgreSQL)},
+	{regexp.MustCompile(`Access denied for user '([^']*)'@|ER_BAD_DB_ERROR: Unknown database '([^']*)'`), refusedLogin(coderunner.MySQL)},
+	{regexp.MustCompile(`\b(WRONGPASS) invalid username-password pair|\b(NOAUTH) Authentication required`), refusedLogin(coderunner.Redis)},
+	{regexp.MustCompile(`relation "([^"]+)" does not exist|Table '[^'.]+\.([^']+)' doesn't exist|The table .(\S+?). does not exist in the current database|no such table: (\S+)`), func(_ *evidenceCase, m []string) (coderunner.Failure, bool) {
 		return says("node.table_missing", fmt.Sprintf("The database has no table %s yet.", cut(firstOf(m))), "The app asks for it, and nothing has made it.", "Run the migrations before the server starts: put their command in front of the start command, such as npm run migrate && npm start.")
 	}},
 	{regexp.MustCompile(`No such built-in module: (\S+)`), func(c *evidenceCase, m []string) (coderunner.Failure, bool) {
@@ -52,8 +53,16 @@ func tellLowPort(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	return says("node.port_forbidden", fmt.Sprintf("The app may not listen on %s (EACCES).", cut(m[1])), "Ports below 1024 are for the system only; apps run as an ordinary user.", fmt.Sprintf("Listen on process.env.PORT, which is %d. The public address has the usual port all the same.", c.ev.Plan.Port))
 }
 
-// localServices are what usually listens on a port.
-var localServices = map[int]string{5432: "PostgreSQL", 3306: "MySQL", 6379: "Redis", 27017: "MongoDB", 9200: "Elasticsearch", 5672: "RabbitMQ"}
+// refusedLogin is about a database that does not know the app.
+func refusedLogin(p coderunner.Protocol) func(*evidenceCase, []string) (coderunner.Failure, bool) {
+	return func(_ *evidenceCase, m []string) (coderunner.Failure, bool) {
+		return says("node.database_login", "The database refused the app's login.", "The app logged in with a name or a password of its own: "+quote(firstOf(m))+".",
+			fmt.Sprintf("Use process.env.%s as it is; it has the right name, password and database.", p.URLKey()))
+	}
+}
+
+// localServices are what usually listens on a port, and is no database that is offered.
+var localServices = map[int]string{27017: "MongoDB", 9200: "Elasticsearch", 5672: "RabbitMQ"}
 
 func tellLocalService(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	port, _ := strconv.Atoi(m[2])
@@ -61,9 +70,13 @@ func tellLocalService(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 		return coderunner.Failure{}, false
 	}
 	at := m[1] + ":" + m[2]
-	if port == 5432 {
-		return says("node.database_localhost", fmt.Sprintf("The app looks for PostgreSQL on %s, in its own sandbox, instead of at DATABASE_URL.", at),
-			"Nothing listens there: the database has a sandbox and an address of its own.", "Connect with process.env.DATABASE_URL (or PGHOST, PGUSER …) instead of localhost. If the project has no database yet, tick PostgreSQL in the plan and deploy again.")
+	for _, p := range coderunner.Protocols() {
+		if p.Port() == port {
+			keys := p.Keys(coderunner.PostgreSQL)
+			return says("node.database_localhost", fmt.Sprintf("The app looks for %s on %s, in its own sandbox, instead of at %s.", p.Title(), at, p.URLKey()),
+				"Nothing listens there: the database has a sandbox and an address of its own.",
+				fmt.Sprintf("Connect with process.env.%s (or %s, %s …) instead of localhost. If the project has no such database yet, tick %s in the plan and deploy again.", keys[0], keys[1], keys[2], p.Title()))
+		}
 	}
 	what := localServices[port]
 	if what == "" {
@@ -79,7 +92,13 @@ func tellUnknownHost(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	}
 	next := "Check the variable or the setting that names this host."
 	if !strings.Contains(m[1], ".") {
-		next = "A name such as db or postgres is a container of docker-compose. Connect with process.env.DATABASE_URL instead, or set the address as a variable of the project."
+		url := coderunner.PostgreSQL.URLKey()
+		for _, p := range []coderunner.Protocol{coderunner.MySQL, coderunner.Redis} {
+			if strings.Contains(strings.ToLower(m[1]), string(p)) {
+				url = p.URLKey()
+			}
+		}
+		next = fmt.Sprintf("A name such as db or redis is a container of docker-compose. Connect with process.env.%s instead, or set the address as a variable of the project.", url)
 	}
 	return says("node.unknown_host", fmt.Sprintf("The app looks for a host %s that does not exist.", quote(m[1])), "No address is known for that name.", next)
 }
@@ -183,8 +202,10 @@ func tellVariable(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 			detail += " It is read in " + cut(k.Why) + "."
 		}
 		next := fmt.Sprintf("Set %s on the project's Variables page and deploy again.", k.Key)
-		if k.Key == "DATABASE_URL" || strings.HasPrefix(k.Key, "PG") {
-			next = fmt.Sprintf("Tick PostgreSQL in the plan, which sets %s, and deploy again.", k.Key)
+		for _, p := range coderunner.Protocols() {
+			if slices.Contains(p.Keys(coderunner.PostgreSQL), k.Key) {
+				next = fmt.Sprintf("Tick %s in the plan, which sets %s, and deploy again.", p.Title(), k.Key)
+			}
 		}
 		return says("node.variable_missing", fmt.Sprintf("The app needs the variable %s.", k.Key), detail, next)
 	}

@@ -1,9 +1,9 @@
 package playbook
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -130,15 +130,29 @@ func (e *Engine) askDatabase(ctx context.Context, r coderunner.SandboxRecord) (s
 		return coderunner.SeenSilent, nil
 	}
 	defer conn.Close()
-	if !strings.HasPrefix(r.Appliance, "postgres") {
-		return coderunner.SeenRunning, nil
-	}
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return "", err
 	}
-	return greetPostgres(conn), nil
+	return greet(conn, def.Database.Protocol), nil
 }
+
+// greet answers how a server is that somebody has just connected to. No password is shown.
+func greet(conn io.ReadWriter, protocol coderunner.Protocol) (state string) {
+	switch protocol {
+	case coderunner.PostgreSQL:
+		return greetPostgres(conn)
+	case coderunner.MySQL:
+		return greetMySQL(conn)
+	case coderunner.Redis:
+		return greetRedis(conn)
+	}
+	return coderunner.SeenRunning // it was connected to
+}
+
+// maxGreeting bounds what is read of a server's first message. All of it is read: who
+// leaves some resets the connection, and the server writes that into its log.
+const maxGreeting = 8 << 10
 
 // greetPostgres begins a session, and goes once the server wants a password: it writes
 // nothing about that into its log. While it starts or ends it has an error instead,
@@ -153,20 +167,52 @@ func greetPostgres(conn io.ReadWriter) (state string) {
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
 		return coderunner.SeenSilent
 	}
-	switch head[0] {
-	case 'R':
-		return coderunner.SeenRunning
-	case 'E':
-		text, err := io.ReadAll(io.LimitReader(conn, min(int64(binary.BigEndian.Uint32(head[1:])), 8<<10)-4))
-		if err != nil && !errors.Is(err, io.EOF) {
-			return coderunner.SeenSilent
-		}
-		if strings.Contains(string(text), "C57P03\x00") {
-			return coderunner.SeenStarting
-		}
-		return coderunner.SeenRunning // it has another reason to refuse us
+	if head[0] != 'R' && head[0] != 'E' {
+		return coderunner.SeenSilent
 	}
-	return coderunner.SeenSilent
+	text, err := io.ReadAll(io.LimitReader(conn, min(int64(binary.BigEndian.Uint32(head[1:])), maxGreeting)-4))
+	switch {
+	case err != nil:
+		return coderunner.SeenSilent
+	case head[0] == 'E' && strings.Contains(string(text), "C57P03\x00"):
+		return coderunner.SeenStarting
+	}
+	return coderunner.SeenRunning // it wants a password, or has another reason to refuse us
+}
+
+// greetMySQL waits for the server's greeting, and goes: it is the first packet of a
+// session, a header of four bytes and then the version of the protocol, 10, or 255
+// before an error ("Connection Phase Packets"; there is none for a server that starts,
+// which does not listen).
+func greetMySQL(conn io.Reader) (state string) {
+	var head [5]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return coderunner.SeenSilent
+	}
+	if head[4] != 10 && head[4] != 255 {
+		return coderunner.SeenSilent
+	}
+	size := int64(head[0]) | int64(head[1])<<8 | int64(head[2])<<16
+	if _, err := io.ReadAll(io.LimitReader(conn, min(size, maxGreeting)-1)); err != nil {
+		return coderunner.SeenSilent
+	}
+	return coderunner.SeenRunning
+}
+
+// greetRedis wants any line as the answer to a PING. It is an error, since we show no
+// password; while data is read, or a connection is one too many, another error.
+func greetRedis(conn io.ReadWriter) (state string) {
+	if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
+		return coderunner.SeenSilent
+	}
+	line, err := bufio.NewReader(io.LimitReader(conn, 1<<10)).ReadString('\n')
+	switch {
+	case strings.HasPrefix(line, "-LOADING "):
+		return coderunner.SeenStarting
+	case err != nil || line[0] != '+' && line[0] != '-':
+		return coderunner.SeenSilent
+	}
+	return coderunner.SeenRunning
 }
 
 // asked is what is known of a server's answers.

@@ -1,9 +1,11 @@
 package playbook
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -127,6 +129,39 @@ func TestDatabaseIsWhatItsServerSays(t *testing.T) {
 	for _, r := range records {
 		if r.ID == name && (r.Restarts != 2 || r.RestartAt == nil || time.Until(*r.RestartAt) < time.Second) {
 			t.Errorf("after two starts the next is not before %v: %+v", r.RestartAt, r)
+		}
+	}
+}
+
+// TestGreetings: what servers of each protocol say to somebody without a password.
+func TestGreetings(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		protocol   coderunner.Protocol
+		says, want string
+	}{
+		{coderunner.PostgreSQL, "R\x00\x00\x00\x08\x00\x00\x00\x0a", coderunner.SeenRunning},
+		{coderunner.PostgreSQL, "E\x00\x00\x00\x20SFATAL\x00VFATAL\x00C57P03\x00Mhold\x00\x00", coderunner.SeenStarting},
+		{coderunner.PostgreSQL, "-NOAUTH Authentication required.\r\n", coderunner.SeenSilent},
+		{coderunner.MySQL, "\x5a\x00\x00\x00\x0a5.5.5-10.11.6-MariaDB\x00", coderunner.SeenRunning},
+		{coderunner.MySQL, "\x17\x00\x00\x00\xff\x10\x04Too many connections", coderunner.SeenRunning},
+		{coderunner.MySQL, "HTTP/1.1 400 Bad Request\r\n", coderunner.SeenSilent},
+		{coderunner.MySQL, "\x5a\x00", coderunner.SeenSilent},
+		{coderunner.Redis, "-NOAUTH Authentication required.\r\n", coderunner.SeenRunning},
+		{coderunner.Redis, "+PONG\r\n", coderunner.SeenRunning},
+		{coderunner.Redis, "-ERR max number of clients reached\r\n", coderunner.SeenRunning},
+		{coderunner.Redis, "-LOADING Redis is loading the dataset in memory\r\n", coderunner.SeenStarting},
+		{coderunner.Redis, "-NOAUTH", coderunner.SeenSilent},
+		{coderunner.Redis, "\r\n", coderunner.SeenSilent},
+		{coderunner.Redis, "", coderunner.SeenSilent},
+		{coderunner.MySQL, "", coderunner.SeenSilent},
+	} {
+		conn := struct {
+			io.Reader
+			io.Writer
+		}{strings.NewReader(test.says), io.Discard}
+		if got := greet(conn, test.protocol); got != test.want {
+			t.Errorf("a %s server that says %q is %s, want %s", test.protocol, test.says, got, test.want)
 		}
 	}
 }

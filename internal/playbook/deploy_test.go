@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,7 +137,7 @@ func TestDeployAndDestroy(t *testing.T) {
 	}
 }
 
-// databaseRuns wants the project's database to be seen running: its server says so.
+// databaseRuns wants the project's databases to be seen running: their servers say so.
 func (p *platform) databaseRuns(t *testing.T, s sample) {
 	t.Helper()
 	deadline := time.Now().Add(recovery)
@@ -145,11 +146,12 @@ func (p *platform) databaseRuns(t *testing.T, s sample) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if list[0].State(time.Now()) == coderunner.DatabaseRunning {
+		late := slices.IndexFunc(list, func(d coderunner.DatabaseStatus) bool { return d.State(time.Now()) != coderunner.DatabaseRunning })
+		if late < 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the database is %s: %+v", list[0].State(time.Now()), list[0].Sandbox)
+			t.Fatalf("the database %s is %s: %+v", list[late].Appliance, list[late].State(time.Now()), list[late].Sandbox)
 		}
 		time.Sleep(50 * time.Millisecond) // nothing tells of an observation
 	}

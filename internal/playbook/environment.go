@@ -18,6 +18,10 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 	if err != nil {
 		return nil, err
 	}
+	has := make([]coderunner.Protocol, len(databases))
+	for i, d := range databases {
+		has[i] = d.Protocol()
+	}
 	for _, d := range databases {
 		if err := checkConnection(d); err != nil {
 			return nil, err
@@ -32,7 +36,7 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 		if x.redact != nil {
 			x.redact.Add(c.Password)
 		}
-		maps.Copy(env, c.Environment())
+		maps.Copy(env, d.Protocol().Environment(c, has...))
 	}
 	maps.Copy(env, x.variables.Environment(phase))
 	dir := appDir(x.deployment.Plan)

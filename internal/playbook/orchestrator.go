@@ -88,6 +88,9 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		if err != nil {
 			return err
 		}
+		if err := oneOfEach(databases); err != nil {
+			return err
+		}
 		list := deploySteps(n.Plan, databases, e.title)
 		if n.Origin == coderunner.FromRollback {
 			list = releaseSteps(databases, e.title)
@@ -173,6 +176,18 @@ func (e *Engine) liveProject(ctx context.Context, userID, id string) (coderunner
 		}
 	}
 	return project, err
+}
+
+// oneOfEach says whether each of the databases has variables of its own.
+func oneOfEach(databases []store.SealedDatabase) error {
+	has := map[coderunner.Protocol]string{}
+	for _, d := range databases {
+		if former, twice := has[d.Protocol()]; twice {
+			return coderunner.FieldError("databases", "A project has one database of a kind: both %s and %s speak %s. Leave one out.", former, d.Appliance, d.Protocol().Title())
+		}
+		has[d.Protocol()] = d.Appliance
+	}
+	return nil
 }
 
 // title is how people call an appliance.

@@ -62,7 +62,8 @@ func (x *execution) create(ctx context.Context, record coderunner.SandboxRecord,
 // newDatabase is a project's database of an appliance, before it is provisioned.
 func newDatabase(projectID, applianceName string) coderunner.Database {
 	kind, _, _ := strings.Cut(applianceName, "-")
-	return coderunner.Database{ProjectID: projectID, Appliance: applianceName, Name: "app", Volume: kind + "-" + projectID}
+	name := coderunner.ProtocolOf(applianceName).DatabaseName()
+	return coderunner.Database{ProjectID: projectID, Appliance: applianceName, Name: name, Volume: kind + "-" + projectID}
 }
 
 // begunDatabases are those that did not run when their step began.
@@ -188,12 +189,12 @@ func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) e
 	out := st.log.Stream(st.Name, coderunner.Stdout)
 	defer out.Close()
 	exit, err := st.e.provider.Exec(ctx, name, sandbox.Command{ID: "init", Argv: def.Database.InitCommand, Stdout: out, Stderr: out, Timeout: databaseReady,
-		Env: map[string]string{"POSTGRES_USER": connection.User, "POSTGRES_PASSWORD": connection.Password, "POSTGRES_DB": connection.Database}})
+		Env: def.Database.Protocol.InitEnvironment(connection)})
 	if err != nil {
 		return err
 	}
 	if exit.Code != 0 {
-		return coderunner.Errorf(coderunner.Unavailable, "Setting up the database's role ended with exit code %d.", exit.Code)
+		return coderunner.Errorf(coderunner.Unavailable, "Setting the password of %s ended with exit code %d.", def.Title, exit.Code)
 	}
 	address, err := st.e.provider.Address(ctx, name, def.Database.Port)
 	if err != nil {
@@ -210,7 +211,7 @@ func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) e
 	if err := st.saveConnection(ctx, d.ID, name, connection); err != nil {
 		return err
 	}
-	st.say("%s is ready; the app reaches it through DATABASE_URL.", def.Title)
+	st.say("%s is ready; the app reaches it through %s.", def.Title, def.Database.Protocol.URLKey())
 	return nil
 }
 
@@ -226,7 +227,7 @@ func (x *execution) bootDatabase(ctx context.Context, step string, def appliance
 	if err := x.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForDatabase, DatabaseID: d.ID, Appliance: def.Name}, spec); err != nil {
 		return err
 	}
-	err = x.e.provider.Start(ctx, spec.Name, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand})
+	err = x.e.provider.Start(ctx, spec.Name, databaseProcess, databaseCommand(def, spec.Limits))
 	if err == nil {
 		err = awaitDatabase(ctx, x.e.provider, def, spec.Name, nil)
 	}
@@ -265,6 +266,15 @@ func (x *execution) databaseSpec(t sandbox.Template, def appliance.Definition, d
 		spec.Yields = databaseYields
 	}
 	return spec
+}
+
+// databaseCommand is how a database's server is started: it has to stay within the limits.
+func databaseCommand(def appliance.Definition, limits sandbox.Limits) sandbox.Command {
+	command := sandbox.Command{Argv: def.Database.StartCommand}
+	if limits.MemoryBytes > 0 {
+		command.Env = map[string]string{"MEMORY_BYTES": strconv.FormatInt(limits.MemoryBytes, 10)}
+	}
+	return command
 }
 
 // awaitDatabase waits until the server in a sandbox listens and the check, if there is
@@ -330,7 +340,7 @@ func (st *step) connection(ctx context.Context, def appliance.Definition, d stor
 	if err := checkConnection(d); err != nil {
 		return coderunner.Connection{}, err
 	}
-	c := coderunner.Connection{User: d.Name, Database: d.Name, Port: def.Database.Port, Password: rand.Text() + rand.Text()}
+	c := def.Database.Protocol.Connection(d.Name, rand.Text()+rand.Text(), def.Database.Port)
 	return c, st.saveConnection(ctx, d.ID, "", c)
 }
 

@@ -208,7 +208,7 @@ func (e *Engine) reviveDatabase(ctx context.Context, x *execution, r coderunner.
 		if err := e.boot(ctx, x.databaseSpec(def.Template(), def, d.Database)); err != nil {
 			return err
 		}
-		if err := e.startAgain(ctx, r, databaseProcess, sandbox.Command{Argv: def.Database.StartCommand}, last); err != nil {
+		if err := e.startAgain(ctx, r, databaseProcess, databaseCommand(def, e.cfg.DatabaseLimits), last); err != nil {
 			return err
 		}
 		return awaitDatabase(ctx, e.provider, def, r.ID, def.Database.ReadyCommand)

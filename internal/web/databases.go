@@ -29,6 +29,7 @@ func (s *site) databases(w http.ResponseWriter, r *http.Request, user coderunner
 			item.SizeBytes = bytes
 		}
 		page.Items = append(page.Items, item)
+		page.Databases = append(page.Databases, d.Database)
 	}
 	if page.Variables, err = s.Projects.Variables(r.Context(), user.ID, page.Project.ID); err != nil {
 		return err

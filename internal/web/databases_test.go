@@ -110,7 +110,7 @@ func TestDatabasesThatCannotBeTold(t *testing.T) {
 	})
 	p, up := w.project(w.ada, "shop")
 	path := "/projects/" + p.ID + "/databases"
-	a := w.ada.get(path).want(http.StatusOK).wantText(".nothing", "no database. Tick PostgreSQL in the plan of the next deploy")
+	a := w.ada.get(path).want(http.StatusOK).wantText(".nothing", "no database. Tick one in the plan of the next deploy")
 	if link, _ := a.page().Find(".nothing a").Attr("href"); link != "/projects/"+p.ID+"/bundles/"+up.ID {
 		t.Errorf("it leads to %s", link)
 	}
@@ -121,4 +121,46 @@ func TestDatabasesThatCannotBeTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ada.get(path).want(http.StatusOK).wantText(".facts", "Not running").wantText(".facts", "Cannot be decrypted")
+}
+
+// TestDatabasesOfAllKinds: each page says by which names the app reaches each of them.
+func TestDatabasesOfAllKinds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, up := w.project(w.ada, "shop")
+	for _, appliance := range []string{"postgres-15", "mysql", "redis-7"} {
+		must(w.store.EnsureDatabase(t.Context(), coderunner.Database{ProjectID: p.ID, Appliance: appliance, Name: "of-" + appliance, Volume: "vol-" + appliance}))(t)
+	}
+	page := w.ada.get("/projects/" + p.ID + "/databases").want(http.StatusOK)
+	panels := page.page().Find("[data-database]")
+	for i, want := range []struct{ title, keys, secret string }{
+		{"PostgreSQL 15", "DATABASE_URL PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE", "given to them in DATABASE_URL and PGPASSWORD alone"},
+		{"MySQL (MariaDB 10.11)", "MYSQL_URL MYSQL_HOST MYSQL_PORT MYSQL_USER MYSQL_PASSWORD MYSQL_DATABASE", "given to them in MYSQL_URL and MYSQL_PASSWORD alone"},
+		{"Redis 7", "REDIS_URL REDIS_HOST REDIS_PORT REDIS_USERNAME REDIS_PASSWORD", "given to them in REDIS_URL and REDIS_PASSWORD alone"},
+	} {
+		panel := panels.Eq(i)
+		keys := strings.Join(strings.Fields(panel.Find(".names").Text()), " ")
+		if text := strings.Join(strings.Fields(panel.Text()), " "); panel.Find("h2").Text() != want.title || strings.ReplaceAll(want.keys, " ", "") != strings.ReplaceAll(keys, " ", "") || !strings.Contains(text, want.secret) {
+			t.Errorf("the panel of %s has %q and says %q", want.title, keys, text)
+		}
+	}
+	w.ada.get("/projects/"+p.ID).wantText(".rows", "the app reads it from DATABASE_URL").wantText(".rows", "the app reads it from MYSQL_URL").wantText(".rows", "the app reads it from REDIS_URL")
+	w.ada.get("/projects/"+p.ID+"/variables").wantText(".panel", "PORT, DATABASE_URL, MYSQL_URL and REDIS_URL are set for you.")
+	w.ada.get("/projects/"+p.ID+"/destroy").wantText("main", "mysql · of-mysql every table and row").wantText("main", "redis-7 · of-redis-7 every key")
+	plan := w.ada.get("/projects/"+p.ID+"/bundles/"+up.ID).wantText(".options", "This project has it. Its data stays.")
+	if has := plan.page().Find("input[type=hidden][name=database]").Length(); has != 3 {
+		t.Errorf("the plan keeps %d of three databases", has)
+	}
+}
+
+// TestMySQLAlone has DATABASE_URL as well, where no PostgreSQL has it.
+func TestMySQLAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, up := w.project(w.ada, "shop")
+	w.ada.get("/projects/"+p.ID+"/bundles/"+up.ID).wantText(".options", "PostgreSQL 15 Made for this project alone; the app reads DATABASE_URL.").
+		wantText(".options", "Redis 7 Made for this project alone; the app reads REDIS_URL.").
+		wantText(".options", "MySQL (MariaDB 10.11) Made for this project alone; the app reads MYSQL_URL, or DATABASE_URL in a project without PostgreSQL.")
+	must(w.store.EnsureDatabase(t.Context(), coderunner.Database{ProjectID: p.ID, Appliance: "mysql", Name: "app", Volume: "vol-1"}))(t)
+	w.ada.get("/projects/"+p.ID+"/databases").wantText(".names", "MYSQL_URLDATABASE_URLMYSQL_HOST").wantText("[data-database]", "in MYSQL_URL, DATABASE_URL and MYSQL_PASSWORD alone")
 }

@@ -34,7 +34,7 @@ func TestRollbackPageShowsTheDifference(t *testing.T) {
 	second := w.served(p, up.ID, plan, coderunner.Variables{{Key: "KEPT", Value: "hunter1", Secret: true}, {Key: "TOKEN", Value: "hunter4", Secret: true}, {Key: "NEW", Value: "hunter5"}})
 	path := "/deployments/" + first.ID + "/rollback"
 	a := w.ada.get(path).want(http.StatusOK).wantText("h1", "Roll back to #1?").wantText("#changes", "What changes from #2").wantText(".changes", "the same upload").
-		wantText(".changes", "node old.js").wantText(".changes", "are not rolled back: their tables and rows stay as they are now")
+		wantText(".changes", "node old.js").wantText(".changes", "are not rolled back: what is in them stays as it is now")
 	for _, key := range []string{"TOKEN", "GONE", "NEW"} {
 		a.wantText(".changes", key)
 	}

@@ -121,9 +121,10 @@ func rowOf(v coderunner.Variable, why string) views.VariableRow {
 // offered are rows for keys that the code reads and that no row has.
 func offered(page views.VariablesPage, rows []views.VariableRow) []views.VariableRow {
 	var more []views.VariableRow
+	given := coderunner.DatabaseKeys(page.Protocols()...)
 	for _, key := range page.EnvKeys {
 		has := func(row views.VariableRow) bool { return row.Key == key.Key || row.From == key.Key }
-		if len(page.Databases) > 0 && views.DatabaseKey(key.Key) || slices.ContainsFunc(rows, has) || coderunner.CheckVariableKey(key.Key) != nil {
+		if slices.Contains(given, key.Key) || slices.ContainsFunc(rows, has) || coderunner.CheckVariableKey(key.Key) != nil {
 			continue
 		}
 		more = append(more, views.VariableRow{Key: key.Key, Secret: true, Scope: coderunner.BothScopes, Offered: true, Why: key.Why})
