@@ -19,29 +19,69 @@ var serverFrameworks = []string{"express", "fastify", "koa", "@hapi/hapi", "hono
 
 // nodeApp is one Node.js package while its plan is made.
 type nodeApp struct {
-	tree     *tree
-	root     string
-	pkg      *packageJSON
-	source   source
-	warnings []string
+	app
+	pkg *packageJSON
+}
+
+// lookNode recognises a package.json, or a program in JavaScript without one.
+func lookNode(t *tree, root string, top listing) (*project, error) {
+	evidence := "package.json"
+	if !top.hasFile(evidence) {
+		var err error
+		if evidence, err = t.lonelyEntry(root, top); err != nil || evidence == "" {
+			return nil, err
+		}
+	}
+	a, err := t.readNodeApp(root)
+	if err != nil {
+		return nil, err
+	}
+	p := &project{plan: a.plan(), evidence: evidence, node: a}
+	p.rank = a.rank(p.plan)
+	return p, nil
+}
+
+// rank says how plain it is that the package is what is to be run.
+func (a *nodeApp) rank(plan coderunner.Plan) rank {
+	switch {
+	case plan.Start.Value == "":
+		return nothing
+	case strings.HasPrefix(plan.Start.Why, "Procfile"):
+		return declared
+	case plan.StaticDir.Value != "":
+		return site
+	case strings.HasPrefix(plan.Start.Why, "scripts."):
+		return server
+	}
+	for _, name := range serverFrameworks {
+		if _, ok := a.pkg.dependencies.get(name); ok {
+			return server
+		}
+	}
+	if _, listens := a.source.first(func(f finding) bool { return f.kind == listensOn }); listens {
+		return server
+	}
+	return program
 }
 
 // readNodeApp reads the package at root, which need not have a package.json.
 func (t *tree) readNodeApp(root string) (*nodeApp, error) {
-	a := &nodeApp{tree: t, root: root, pkg: &packageJSON{}}
-	top, err := t.list(root)
+	base, err := t.readApp(root, javascript)
 	if err != nil {
 		return nil, err
 	}
-	if top.hasFile("package.json") {
+	a := &nodeApp{app: base, pkg: &packageJSON{}}
+	if a.top.hasFile("package.json") {
 		if a.pkg, err = t.readPackageJSON(path.Join(root, "package.json")); err != nil {
 			return nil, err
 		}
 	}
-	if a.source, err = t.readSource(root); err != nil {
-		return nil, err
-	}
 	return a, nil
+}
+
+// isWorkspace reports whether the package installs the packages below it as well.
+func (a *nodeApp) isWorkspace() bool {
+	return a.pkg.workspaces || a.hasFile("pnpm-workspace.yaml")
 }
 
 // lonelyEntry returns the program of a directory without a package.json, or "".
@@ -68,12 +108,6 @@ func (t *tree) lonelyEntry(root string, top listing) (string, error) {
 	return "", nil
 }
 
-func (a *nodeApp) warn(format string, args ...any) {
-	a.warnings = append(a.warnings, fmt.Sprintf(format, args...))
-}
-
-func (a *nodeApp) hasFile(name string) bool { return a.tree.hasFile(path.Join(a.root, name)) }
-
 // at is the place of a field of package.json, for evidence.
 func (f field) at() string { return fmt.Sprintf("package.json:%d", f.line) }
 
@@ -89,12 +123,8 @@ func (a *nodeApp) plan() coderunner.Plan {
 	p.Processes = a.processes()
 	a.startAndBuild(&p)
 	a.port(&p)
-	p.Databases = a.databases()
-	p.EnvKeys = a.source.envKeys()
-	if a.source.cut != "" {
-		a.warn("%s", a.source.cut)
-	}
-	p.Warnings = a.warnings
+	p.Databases = a.databases(a.databaseUses())
+	a.finish(&p)
 	return p
 }
 

@@ -224,9 +224,9 @@ func nodeCommand(a *nodeApp, name string) string {
 
 // workspacePlan is the plan of a workspace whose member does the work: it is
 // installed at the top, where the lockfile is, and the member's commands run in its folder.
-func (a *nodeApp) workspacePlan(member found) coderunner.Plan {
+func (a *nodeApp) workspacePlan(member *project) coderunner.Plan {
 	plan := a.plan()
-	dir := member.app.root
+	dir := member.root
 	if rel, ok := strings.CutPrefix(dir, a.root+"/"); ok {
 		dir = rel
 	}

@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 
@@ -40,18 +39,8 @@ func (a *nodeApp) versionWish() (wish, name, where string) {
 		return strings.TrimSpace(f.value), "engines.node ", f.at()
 	}
 	for _, name := range []string{".nvmrc", ".node-version"} {
-		if !a.hasFile(name) {
-			continue
-		}
-		data, err := a.tree.read(path.Join(a.root, name), 4<<10)
-		if err != nil {
-			continue
-		}
-		for i, line := range strings.Split(string(data), "\n") {
-			line, _, _ = strings.Cut(line, "#")
-			if line = strings.TrimSpace(line); line != "" {
-				return line, "", fmt.Sprintf("%s:%d", name, i+1)
-			}
+		if line, number := a.firstLine(name); line != "" {
+			return line, "", fmt.Sprintf("%s:%d", name, number)
 		}
 	}
 	if f, ok := a.pkg.volta.get("node"); ok && strings.TrimSpace(f.value) != "" {

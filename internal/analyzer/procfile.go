@@ -9,7 +9,7 @@ import (
 )
 
 // processes are the lines of the Procfile: name to command.
-func (a *nodeApp) processes() map[string]string {
+func (a *app) processes() map[string]string {
 	processes := map[string]string{}
 	for _, line := range a.procfileLines() {
 		processes[line.name] = line.command
@@ -44,7 +44,7 @@ type procfileLine struct {
 }
 
 // procfileLines reads the Procfile as lines, not as YAML: a command may hold colons.
-func (a *nodeApp) procfileLines() []procfileLine {
+func (a *app) procfileLines() []procfileLine {
 	if !a.hasFile("Procfile") {
 		return nil
 	}

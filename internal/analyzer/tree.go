@@ -147,8 +147,12 @@ func (l listing) describe() string {
 
 // printable makes a name of the tree fit for a sentence: short, and without
 // characters that hide, break or turn the text around them.
-func printable(name string) string {
-	const most = 60
+func printable(name string) string { return shown(name, 60) }
+
+// printableText does the same for a sentence of others, such as a parser's.
+func printableText(text string) string { return shown(text, 200) }
+
+func shown(name string, most int) string {
 	var b strings.Builder
 	for i, r := range name {
 		if i >= most {
