@@ -30,6 +30,7 @@ func (t *tree) planBelow(root string, here projects) (coderunner.Plan, error) {
 		return coderunner.Plan{}, nil
 	}
 	if parent != nil && parent.rank == page {
+		all = slices.DeleteFunc(all, func(p *project) bool { return p.rank == page }) // parts of the site around them
 		all = append(all, parent)
 	}
 	slices.SortStableFunc(all, func(a, b *project) int { return b.score() - a.score() })
@@ -158,7 +159,11 @@ func (t *tree) isProjectFolder(p *project) bool {
 	if p.node != nil {
 		return p.node.pkg.exists
 	}
-	return false
+	if p.plan.Type != python {
+		return true
+	}
+	l, err := t.list(p.root)
+	return err == nil && (slices.ContainsFunc(pythonManifests, l.hasFile) || p.rank >= server)
 }
 
 // isSiteFolder reports whether a folder's name says that its pages are a site of their own.

@@ -58,8 +58,17 @@ func (p *packageJSON) dependency(name string) (field, bool) {
 	return field{}, false
 }
 
-// readPackageJSON reads the file called name. Its errors about the content are sentences.
+// readPackageJSON reads the file called name, once. Its errors about the content are sentences.
 func (t *tree) readPackageJSON(name string) (*packageJSON, error) {
+	read, known := t.packages[name]
+	if !known {
+		read.pkg, read.err = t.parsePackage(name)
+		t.packages[name] = read
+	}
+	return read.pkg, read.err
+}
+
+func (t *tree) parsePackage(name string) (*packageJSON, error) {
 	data, err := t.read(name, maxPackageJSON)
 	if errors.Is(err, errTooLarge) {
 		return nil, coderunner.Errorf(coderunner.TooLarge, "%s is larger than %d KiB. A package.json of that size cannot be right; check what was written into it.",

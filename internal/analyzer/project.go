@@ -34,11 +34,11 @@ const (
 type ecosystem func(t *tree, root string, top listing) (*project, error)
 
 // ecosystems, in the order that decides between two of the same rank.
-var ecosystems = []ecosystem{lookNode}
+var ecosystems = []ecosystem{lookPython, lookNode}
 
 // titles are the kinds of project as people write them.
 var titles = map[string]string{
-	nodejs: "a Node.js project",
+	nodejs: "a Node.js project", python: "a Python project",
 }
 
 // projects are what the ecosystems see in one directory, the likeliest first.
@@ -84,8 +84,8 @@ func (t *tree) projectsIn(root string) (found projects, broken, err error) {
 func (p *project) among(here projects, foreign, evidence string, broken error) coderunner.Plan {
 	plan := p.plan
 	for _, other := range here {
-		// A site's page beside a project is a part of it; a package.json of tools as well.
-		if other == p || other.rank == page || other.rank == nothing && other.node != nil || p.rank == page {
+		// A site's page beside a project is a part of it, as is a package.json of tools or of Manifest.
+		if other == p || other.rank == page || p.rank == page || other.node != nil && (other.rank == nothing) {
 			continue
 		}
 		plan.Warnings = append(plan.Warnings, onlyPart(other.evidence, titles[other.plan.Type], plan.Type))
@@ -104,7 +104,7 @@ func onlyPart(evidence, kind, run string) string {
 }
 
 // languages are the kinds of project in front of a word.
-var languages = map[string]string{nodejs: "Node.js"}
+var languages = map[string]string{nodejs: "Node.js", python: "Python"}
 
 // noteDockerfile says what a Dockerfile beside a project is good for: nothing.
 func noteDockerfile(plan *coderunner.Plan, top listing) {

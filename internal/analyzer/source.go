@@ -192,6 +192,7 @@ var marks = map[language][]mark{
 		{".listen(", lookListen}, {"serve(", lookServe},
 		{":5432", lookPostgres},
 	},
+	pythonCode: pythonMarks,
 }
 
 // inspect finds what one source file says. It looks for a few telling texts and
