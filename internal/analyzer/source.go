@@ -193,6 +193,7 @@ var marks = map[language][]mark{
 		{":5432", lookPostgres},
 	},
 	pythonCode: pythonMarks,
+	goCode:     goMarks,
 }
 
 // inspect finds what one source file says. It looks for a few telling texts and
