@@ -34,11 +34,11 @@ const (
 type ecosystem func(t *tree, root string, top listing) (*project, error)
 
 // ecosystems, in the order that decides between two of the same rank.
-var ecosystems = []ecosystem{lookGo, lookPython, lookNode, lookStatic}
+var ecosystems = []ecosystem{lookManifest, lookGo, lookPython, lookNode, lookStatic}
 
 // titles are the kinds of project as people write them.
 var titles = map[string]string{
-	nodejs: "a Node.js project", python: "a Python project", golang: "a Go project", static: "a static site",
+	nodejs: "a Node.js project", python: "a Python project", golang: "a Go project", manifest: "a Manifest backend", static: "a static site",
 }
 
 // projects are what the ecosystems see in one directory, the likeliest first.
@@ -85,7 +85,7 @@ func (p *project) among(here projects, foreign, evidence string, broken error) c
 	plan := p.plan
 	for _, other := range here {
 		// A site's page beside a project is a part of it, as is a package.json of tools or of Manifest.
-		if other == p || other.rank == page || p.rank == page || other.node != nil && (other.rank == nothing) {
+		if other == p || other.rank == page || p.rank == page || other.node != nil && (other.rank == nothing || p.plan.Type == manifest) {
 			continue
 		}
 		plan.Warnings = append(plan.Warnings, onlyPart(other.evidence, titles[other.plan.Type], plan.Type))
@@ -104,7 +104,7 @@ func onlyPart(evidence, kind, run string) string {
 }
 
 // languages are the kinds of project in front of a word.
-var languages = map[string]string{nodejs: "Node.js", python: "Python", golang: "Go", static: "static"}
+var languages = map[string]string{nodejs: "Node.js", python: "Python", golang: "Go", manifest: "Manifest", static: "static"}
 
 // noteDockerfile says what a Dockerfile beside a project is good for: nothing.
 func noteDockerfile(plan *coderunner.Plan, top listing) {

@@ -24,6 +24,8 @@ func TestUnknownTrees(t *testing.T) {
 		"Ruby":            {[]string{"Gemfile", ""}, []string{"This looks like a Ruby project (Gemfile)" + cannot + ": Gemfile."}},
 		"only notes":      {[]string{"notes.txt", "", "more.txt", ""}, []string{nothing + "more.txt, notes.txt."}},
 		"nothing":         {nil, []string{"The upload has no files. Drop the folder that holds your project, with its package.json, requirements.txt, go.mod or index.html."}},
+		"Cloud Foundry":   {[]string{"manifest.yml", "applications:\n- name: x\n"}, []string{nothing + "manifest.yml."}},
+		"Kubernetes":      {[]string{"manifest/backend.yml", "apiVersion: v1\nkind: Pod\nname: x\n"}, []string{strings.Replace(nothing, "at the top level", "in manifest", 1) + "backend.yml."}},
 		"a folder's hint": {[]string{"api/pom.xml", "", "api/x.java", ""}, []string{strings.Replace("This looks like a Java project (pom.xml)"+cannot+": pom.xml, x.java.", "at the top level", "in api", 1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
