@@ -20,6 +20,16 @@ type Runtime struct {
 	Why       string `json:"why,omitempty"`
 }
 
+// NotOffered is the refusal of a plan whose appliance the server's catalogue does not have.
+func (r Runtime) NotOffered() *Error {
+	title, known := map[string]string{"nodejs": "Node.js", "python": "Python", "go": "Go", "manifest": "Manifest", "static": "static sites"}[r.Name]
+	if !known {
+		return FieldError("appliance", "This server has no appliance %q to run the app on. Choose one that it has.", clip(r.Appliance, 60))
+	}
+	return FieldError("appliance", "This server cannot run %s yet: it has no appliance %s. Choose another one if the code runs there too, or ask whoever runs this server to upgrade CodeRunner.",
+		title, clip(r.Appliance, 60))
+}
+
 // DatabaseNeed is a database that the code seems to use.
 type DatabaseNeed struct {
 	Appliance string `json:"appliance"` // "postgres-15"

@@ -33,7 +33,7 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 	}
 	maps.Copy(env, x.variables.Environment(phase))
 	dir := appDir(x.deployment.Plan)
-	env["PATH"] = dir + "/node_modules/.bin:/app/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	env["PATH"] = dir + "/node_modules/.bin:/app/node_modules/.bin:" + dir + "/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	return env, nil
 }
 

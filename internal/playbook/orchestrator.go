@@ -178,7 +178,7 @@ func (e *Engine) checkPlan(req DeployRequest) error {
 		return err
 	}
 	if d, err := e.catalogue.Get(req.Plan.Runtime.Appliance); err != nil || d.Kind != coderunner.RuntimeAppliance {
-		return coderunner.FieldError("appliance", "There is no runtime appliance %q in the catalogue.", req.Plan.Runtime.Appliance)
+		return req.Plan.Runtime.NotOffered()
 	}
 	for _, name := range req.Databases {
 		if d, err := e.catalogue.Get(name); err != nil || d.Kind != coderunner.DatabaseAppliance {
