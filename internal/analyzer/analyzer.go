@@ -24,12 +24,21 @@ import (
 // Errors are Invalid or TooLarge *coderunner.Error sentences about a file that
 // cannot be read or a tree that is too large, and wrapped errors of fsys.
 func Analyze(fsys fs.FS) (coderunner.Plan, error) {
+	return AnalyzeFolder(fsys, ".")
+}
+
+// AnalyzeFolder does what Analyze does for one folder of fsys, which its caller knows to be
+// one. The plan of a package that a workspace above it installs is the workspace's, its
+// Root included; every other plan's Root is the folder or below it.
+func AnalyzeFolder(fsys fs.FS, folder string) (coderunner.Plan, error) {
 	t := newTree(fsys)
-	root, err := t.unwrap()
-	if err != nil {
-		return coderunner.Plan{}, err
+	plan, ok, err := t.memberPlan(folder)
+	if err == nil && !ok {
+		var root string
+		if root, err = t.unwrap(folder); err == nil {
+			plan, err = t.analyze(root)
+		}
 	}
-	plan, err := t.analyze(root)
 	if err != nil {
 		return coderunner.Plan{}, err
 	}

@@ -40,7 +40,7 @@ func (t *tree) planBelow(root string, here projects) (coderunner.Plan, error) {
 	}
 	plan := best.plan
 	if member := workspaceOf(here); member != nil && best.node != nil {
-		plan = member.workspacePlan(best)
+		plan = member.workspacePlan(best, all)
 	}
 	plan.Candidates = candidates(all)
 	warning := fmt.Sprintf("The project was found in the folder %s.", printable(best.root))
@@ -59,7 +59,7 @@ func (t *tree) planBelow(root string, here projects) (coderunner.Plan, error) {
 // workspaceOf is the package among those of a directory that installs the packages below it, or nil.
 func workspaceOf(here projects) *nodeApp {
 	for _, p := range here {
-		if p.node != nil && p.node.isWorkspace() {
+		if p.node != nil && p.node.tree.isWorkspace(p.root) {
 			return p.node
 		}
 	}

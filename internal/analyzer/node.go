@@ -21,6 +21,7 @@ var serverFrameworks = []string{"express", "fastify", "koa", "@hapi/hapi", "hono
 type nodeApp struct {
 	app
 	pkg *packageJSON
+	how *production // nil until asked for
 }
 
 // lookNode recognises a package.json, or a program in JavaScript without one.
@@ -50,13 +51,11 @@ func (a *nodeApp) rank(plan coderunner.Plan) rank {
 		return declared
 	case plan.StaticDir.Value != "":
 		return site
-	case strings.HasPrefix(plan.Start.Why, "scripts."):
+	case strings.HasPrefix(plan.Start.Why, "scripts."), plan.Framework.Value != "" && strings.HasPrefix(plan.Start.Why, "dependency "):
 		return server
 	}
-	for _, name := range serverFrameworks {
-		if _, ok := a.pkg.dependencies.get(name); ok {
-			return server
-		}
+	if a.servesItself() {
+		return server
 	}
 	if _, listens := a.source.first(func(f finding) bool { return f.kind == listensOn }); listens {
 		return server
@@ -77,11 +76,6 @@ func (t *tree) readNodeApp(root string) (*nodeApp, error) {
 		}
 	}
 	return a, nil
-}
-
-// isWorkspace reports whether the package installs the packages below it as well.
-func (a *nodeApp) isWorkspace() bool {
-	return a.pkg.workspaces || a.hasFile("pnpm-workspace.yaml")
 }
 
 // lonelyEntry returns the program of a directory without a package.json, or "".
@@ -112,7 +106,7 @@ func (t *tree) lonelyEntry(root string, top listing) (string, error) {
 func (f field) at() string { return fmt.Sprintf("package.json:%d", f.line) }
 
 func (a *nodeApp) plan() coderunner.Plan {
-	a.warnings = append([]string(nil), a.pkg.notes...)
+	a.warnings, a.how = append([]string(nil), a.pkg.notes...), nil
 	p := coderunner.Plan{Type: nodejs, Root: a.root, TypeWhy: "package.json"}
 	if !a.pkg.exists {
 		p.TypeWhy = "a .js program and no package.json"
@@ -121,6 +115,7 @@ func (a *nodeApp) plan() coderunner.Plan {
 	p.Runtime = a.runtime()
 	p.PackageManager, p.Install = a.install()
 	p.Processes = a.processes()
+	a.migrations(&p)
 	a.startAndBuild(&p)
 	a.port(&p)
 	p.Databases = a.databases(a.databaseUses())
@@ -128,13 +123,25 @@ func (a *nodeApp) plan() coderunner.Plan {
 	return p
 }
 
+// migrations offers what brings Prisma's database up to date before a new version serves.
+func (a *nodeApp) migrations(p *coderunner.Plan) {
+	if _, ok := a.pkg.dependency("prisma"); !ok || p.Processes["release"] != "" || !a.hasDir("prisma/migrations") {
+		return
+	}
+	if p.Processes == nil {
+		p.Processes = map[string]string{}
+	}
+	p.Processes["release"] = "prisma migrate deploy"
+}
+
 // framework is the first of the known ones among the dependencies.
 func (a *nodeApp) framework() coderunner.Choice {
 	for _, known := range []struct{ name, title string }{
-		{"next", "Next.js"}, {"nuxt", "Nuxt"}, {"@remix-run/serve", "Remix"}, {"@react-router/serve", "React Router"},
-		{"@sveltejs/kit", "SvelteKit"}, {"astro", "Astro"}, {"@strapi/strapi", "Strapi"}, {"@nestjs/core", "NestJS"},
+		{"next", "Next.js"}, {"nuxt", "Nuxt"}, {"@remix-run/serve", "Remix"}, {"@react-router/serve", "React Router"}, {"@react-router/dev", "React Router"},
+		{"@tanstack/react-start", "TanStack Start"}, {"@sveltejs/kit", "SvelteKit"}, {"astro", "Astro"}, {"@strapi/strapi", "Strapi"}, {"@nestjs/core", "NestJS"},
 		{"express", "Express"}, {"fastify", "Fastify"}, {"koa", "Koa"}, {"@hapi/hapi", "hapi"}, {"hono", "Hono"},
 		{"gatsby", "Gatsby"}, {"@angular/core", "Angular"}, {"react-scripts", "Create React App"},
+		{"@docusaurus/core", "Docusaurus"}, {"vitepress", "VitePress"}, {"@11ty/eleventy", "Eleventy"}, {"expo", "Expo"},
 		{"@vue/cli-service", "Vue CLI"}, {"vite", "Vite"},
 	} {
 		if f, ok := a.pkg.dependency(known.name); ok {

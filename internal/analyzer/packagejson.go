@@ -19,6 +19,7 @@ const maxPackageJSON = 1 << 20
 // two equal keys counts, and a key's case matters.
 type packageJSON struct {
 	exists               bool
+	name                 field
 	main                 field
 	packageManager       field
 	scripts              table
@@ -105,6 +106,10 @@ func parsePackageJSON(name string, data []byte) (*packageJSON, error) {
 	}
 	for _, m := range members {
 		switch m.key {
+		case "name":
+			if m.raw[0] == '"' {
+				p.name = d.text("name", m)
+			}
 		case "main":
 			p.main = d.text("main", m)
 		case "packageManager":

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// unwrap returns the directory that the project begins in: the top, or, where
-// the top holds nothing but one folder, that folder, as archives often do.
-func (t *tree) unwrap() (string, error) {
-	root := "."
+// unwrap returns the directory that the project begins in: root, or, where
+// root holds nothing but one folder, that folder, as archives often do.
+func (t *tree) unwrap(root string) (string, error) {
 	for range maxDepth {
 		l, err := t.list(root)
 		if err != nil {
