@@ -58,7 +58,8 @@ func (a *app) procfileLines() []procfileLine {
 		number++
 		name, command, ok := strings.Cut(line, ":")
 		name, command = strings.TrimSpace(name), strings.TrimSpace(command)
-		if ok && name != "" && command != "" && !strings.ContainsAny(name, " #\t") && len(lines) < 50 {
+		usable := command != "" && len(command) <= coderunner.MaxCommand && strings.IndexByte(command, 0) < 0
+		if ok && name != "" && usable && !strings.ContainsAny(name, " #\t\x00") && len(lines) < 50 {
 			lines = append(lines, procfileLine{name: name, command: command, number: number})
 		}
 	}

@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"path"
@@ -54,11 +55,22 @@ func (a *pythonApp) readPyproject() error {
 	if wish := p.Project.RequiresPython; wish != "" {
 		a.wish(wish, "requires-python ", place("pyproject.toml", lineOf(data, "requires-python")))
 	}
+	rest, line := data, 1
 	for _, text := range p.Project.Dependencies {
-		a.require(text, "pyproject.toml", lineOf(data, text))
+		at := bytes.Index(rest, []byte(text))
+		if at < 0 { // written with escapes
+			rest, at = nil, 0
+		}
+		line += bytes.Count(rest[:at], []byte("\n"))
+		rest = rest[at:]
+		if rest == nil {
+			line = 0
+		}
+		a.require(text, "pyproject.toml", line)
 	}
+	keys := linesOfKeys(data)
 	for _, name := range slices.Sorted(maps.Keys(p.Tool.Poetry.Dependencies)) {
-		line := lineOfKey(data, name)
+		line := keys[name]
 		if name != "python" {
 			a.require(name, "pyproject.toml", line)
 			a.requireExtras(name, p.Tool.Poetry.Dependencies[name], "pyproject.toml", line)
@@ -79,11 +91,12 @@ func (a *pythonApp) readPipfile() error {
 	if err := decodeTOML(a.root, "Pipfile", data, p); err != nil {
 		return err
 	}
+	keys := linesOfKeys(data)
 	if wish := orElse(p.Requires.PythonVersion, p.Requires.PythonFullVersion); wish != "" {
-		a.wish(wish, "python_version ", place("Pipfile", lineOfKey(data, "python_version")))
+		a.wish(wish, "python_version ", place("Pipfile", keys["python_version"]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Packages)) {
-		line := lineOfKey(data, name)
+		line := keys[name]
 		a.require(name, "Pipfile", line)
 		a.requireExtras(name, p.Packages[name], "Pipfile", line)
 	}
@@ -101,17 +114,20 @@ func (a *pythonApp) requireExtras(name string, value any, file string, line int)
 	}
 }
 
-// lineOfKey is the line that begins with the key, 0 if none does.
-func lineOfKey(data []byte, key string) int {
+// linesOfKeys are the first lines that begin with each key.
+func linesOfKeys(data []byte) map[string]int {
+	lines := map[string]int{}
 	number := 0
-	for line := range strings.Lines(string(data)) {
+	for line := range bytes.Lines(data) {
 		number++
-		line = strings.TrimLeft(line, " \t\"'")
-		if rest, ok := strings.CutPrefix(line, key); ok && strings.HasPrefix(strings.TrimLeft(rest, "\"' \t"), "=") {
-			return number
+		if key, _, ok := bytes.Cut(line, []byte("=")); ok && len(key) < 200 {
+			name := string(bytes.Trim(key, " \t\"'"))
+			if _, earlier := lines[name]; !earlier {
+				lines[name] = number
+			}
 		}
 	}
-	return 0
+	return lines
 }
 
 // maxNesting bounds how deep lists and tables of a TOML or YAML file may lie in each other.
@@ -144,15 +160,24 @@ func decodeTOML(root, name string, data []byte, to any) error {
 	return coderunner.Errorf(coderunner.Invalid, "%s:%d is not valid TOML: %s. Mend the line and upload again.", name, parse.Position.Line, printableText(parse.Message))
 }
 
-// longKey reports whether a line begins at byte at with a key of very many parts, which
-// would take the parser long.
+// longKey reports whether a line that begins at byte at has a key of very many parts,
+// for each of which the parser keeps all those before it. Dots in quotes are part of a name.
 func longKey(data []byte, at int) bool {
 	if at > 0 && data[at-1] != '\n' {
 		return false
 	}
-	head := window(data, at, 16<<10)
-	if end := strings.IndexAny(string(head), "=\n"); end >= 0 {
-		head = head[:end]
+	dots, quote := 0, byte(0)
+	for i := at; i < len(data) && data[i] != '\n' && dots <= maxNesting; i++ {
+		switch b := data[i]; {
+		case quote == '"' && b == '\\':
+			i++
+		case quote != 0 && b == quote:
+			quote = 0
+		case quote == 0 && (b == '"' || b == '\''):
+			quote = b
+		case quote == 0 && b == '.':
+			dots++
+		}
 	}
-	return strings.Count(string(head), ".") > maxNesting
+	return dots > maxNesting
 }

@@ -114,7 +114,9 @@ func (a *pythonApp) unlockedInstall() (manager, install coderunner.Choice) {
 	case a.pyproject != nil && len(a.pyproject.Project.Dependencies) > 0:
 		a.manager, why = "pip", "pyproject.toml"
 		for _, text := range a.pyproject.Project.Dependencies {
-			command += " " + shellQuote(text)
+			if command += " " + shellQuote(text); len(command) > coderunner.MaxCommand {
+				break
+			}
 		}
 		if len(command) > coderunner.MaxCommand {
 			command = makeVenv + pip + " ."

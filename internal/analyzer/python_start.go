@@ -248,7 +248,7 @@ func (a *pythonApp) module(p *coderunner.Plan) bool {
 		return false
 	}
 	for name := range a.pyproject.Project.Scripts {
-		line := lineOfKey(a.head("pyproject.toml", maxManifestFile), name)
+		line := linesOfKeys(a.head("pyproject.toml", maxManifestFile))[name]
 		p.Start = coderunner.Choice{Value: shellQuote(name), Why: "project.scripts in " + place("pyproject.toml", line)}
 	}
 	return true
