@@ -151,13 +151,14 @@ func TestPlanOfWhatIsNotRecognised(t *testing.T) {
 func TestPlanOfWhatTheServerCannotRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	files := archive(t, "requirements.txt", "flask\ngunicorn\n", "app.py", "from flask import Flask\napp = Flask(__name__)\n")
+	files := archive(t, "requirements.txt", "flask\ngunicorn\n", "app.py", "from flask import Flask\napp = Flask(__name__)\n", "Procfile", "release: flask db upgrade\n")
 	p, up, err := w.projects.NewFromUpload(t.Context(), w.ada.user.ID, "poems", "poems.tar", strings.NewReader(string(files)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const sentence = "This server cannot run Python yet: it has no appliance python-3.11."
 	page := w.ada.get("/projects/"+p.ID+"/bundles/"+up.ID).want(http.StatusOK).wantText("#error-appliance", sentence).
+		wantText(".side-warn", "not the other processes: release (flask db upgrade)").
 		wantValue("input[name=start]", "gunicorn app:app --bind 0.0.0.0:$PORT")
 	action, form := planForm(page)
 	w.ada.post(action, form).want(http.StatusUnprocessableEntity).wantText("#error-appliance", sentence)

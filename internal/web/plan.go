@@ -1,8 +1,11 @@
 package web
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 
@@ -39,6 +42,20 @@ func notOffered(page views.PlanPage) string {
 	return coderunner.Sentence(wanted.NotOffered())
 }
 
+// tellProcesses warns of what the plan holds beside the app itself, which no playbook runs.
+func tellProcesses(plan *coderunner.Plan) {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(plan.Processes)) {
+		if name != "web" {
+			names = append(names, fmt.Sprintf("%s (%s)", name, plan.Processes[name]))
+		}
+	}
+	if len(names) > 0 {
+		plan.Warnings = append(slices.Clone(plan.Warnings), fmt.Sprintf("Only the start command is run so far, not the other processes: %s. "+
+			"Put what has to run before the app into Start, in front of it and &&.", strings.Join(names, ", ")))
+	}
+}
+
 // planPage is the plan of a folder of the bundle that the address names, its form
 // still empty.
 func (s *site) planPage(r *http.Request, user coderunner.User, root string) (page views.PlanPage, err error) {
@@ -64,6 +81,7 @@ func (s *site) planPage(r *http.Request, user coderunner.User, root string) (pag
 		return page, err
 	}
 	page.New = len(deployments) == 0
+	tellProcesses(&page.Plan)
 	page.UploadLimit = s.UploadLimit
 	page.Runtimes = s.appliancesOf(coderunner.RuntimeAppliance)
 	page.Databases, err = s.databaseOptions(r, page)
