@@ -65,6 +65,19 @@ func (a *app) firstLine(name string) (text string, number int) {
 	return "", 0
 }
 
+// toolVersion is what .tool-versions of asdf and mise says of a tool, and where.
+func (a *app) toolVersion(tool string) (text, where string) {
+	number := 0
+	for line := range strings.Lines(string(a.head(".tool-versions", 4<<10))) {
+		number++
+		line, _, _ = strings.Cut(line, "#")
+		if words := strings.Fields(line); len(words) > 1 && words[0] == tool {
+			return words[1], place(".tool-versions", number)
+		}
+	}
+	return "", ""
+}
+
 // head is at most the first limit bytes of a file of the project; nothing if there is none.
 func (a *app) head(name string, limit int) []byte {
 	if !a.hasFile(name) {

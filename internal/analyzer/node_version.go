@@ -17,6 +17,7 @@ func (a *nodeApp) runtime() coderunner.Runtime {
 	r := coderunner.Runtime{Name: nodejs, Version: "18", Appliance: "nodejs-18", Why: "the default"}
 	wish, name, where := a.versionWish()
 	if wish == "" {
+		a.warnEngines(appliance18)
 		return r
 	}
 	asked := name + printable(wish)
@@ -28,6 +29,7 @@ func (a *nodeApp) runtime() coderunner.Runtime {
 		a.warn("The project asks for another Node.js (%s in %s), but only 18 is available yet. It runs on 18 and may fail there.", asked, where)
 	default:
 		r.Why = fmt.Sprintf("%s in %s", asked, where)
+		a.warnEngines(appliance18)
 	}
 	return r
 }
@@ -45,6 +47,9 @@ func (a *nodeApp) versionWish() (wish, name, where string) {
 	}
 	if f, ok := a.pkg.volta.get("node"); ok && strings.TrimSpace(f.value) != "" {
 		return strings.TrimSpace(f.value), "volta.node ", f.at()
+	}
+	if text, where := a.toolVersion("nodejs"); text != "" {
+		return text, "nodejs ", where
 	}
 	return "", "", ""
 }

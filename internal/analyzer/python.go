@@ -75,6 +75,9 @@ func (a *pythonApp) readManifests() error {
 			a.wish(strings.TrimPrefix(text, "python-"), "", place(file, line))
 		}
 	}
+	if text, where := a.toolVersion(python); text != "" {
+		a.wish(text, "python ", where)
+	}
 	for _, name := range requirementsNames {
 		if a.hasFile(name) {
 			if err := a.readRequirements(name); err != nil {

@@ -102,7 +102,7 @@ func (a *pythonApp) usualInstall() (manager, install coderunner.Choice) {
 
 // unlockedInstall is for projects that say what they need and have no lockfile.
 func (a *pythonApp) unlockedInstall() (manager, install coderunner.Choice) {
-	why := ""
+	var why string
 	command := makeVenv + pip
 	switch {
 	case a.hasFile("Pipfile"):
