@@ -130,6 +130,8 @@ func exitWords(e coderunner.LastExit) string {
 	switch {
 	case e.OOMKilled:
 		return "out of memory"
+	case e.OverDisk:
+		return "because it wrote more to its disk than it may"
 	case e.Signal != 0:
 		return fmt.Sprintf("by signal %d", e.Signal)
 	}

@@ -853,7 +853,7 @@ func projectSettings(p ProjectPage) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = storedRows(p.Stored).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = storedRows(p.Stored, nil).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -10,7 +11,8 @@ import (
 // ServerPage is what the machine stores in all, and its room.
 type ServerPage struct {
 	Frame
-	Disk coderunner.Disk
+	Disk    coderunner.Disk
+	Machine []coderunner.Part
 }
 
 // storedWords are what people call a kind, what it is, and the noun that is counted.
@@ -36,6 +38,15 @@ func wordsOfStored(kind coderunner.StoredKind) storedWords {
 		return storedWords{"terminal", "Logs of apps", "What apps printed.", "line"}
 	}
 	return storedWords{"hard-drive", "The platform's own database", "Projects, deployments, runs, accounts.", "row"}
+}
+
+// largest names the tables that take most of the platform's database.
+func largest(tables []coderunner.Table) string {
+	parts := make([]string, len(tables))
+	for i, t := range tables {
+		parts[i] = strings.ReplaceAll(t.Name, "_", " ") + " " + size(t.Bytes)
+	}
+	return "Largest tables: " + strings.Join(parts, ", ") + "."
 }
 
 // storedCount says how many there are, "" where nothing is counted.
@@ -80,6 +91,7 @@ func keptFor(r coderunner.Retention) []string {
 		"Installed dependencies: " + size(r.DependencyBytes) + " in all; what was not used for the longest goes first, and nothing that is in use.",
 		"Uploads: each project's newest, and those that a kept release was made from; others for " + days(r.Uploads) + ".",
 		"Logs of runs: those of the last " + days(r.RunLogs) + ", and of each project's newest " + thousands(r.RunLogsOf) + " runs.",
+		"Runs, and deployments that cannot be rolled back to: those of the last " + days(r.History) + ", and of each project the newest " + thousands(r.HistoryOf) + "; those of destroyed projects for " + days(r.History) + ".",
 		"The record of who did what: " + days(r.Audit) + ".",
 		"Databases: until their project is destroyed. Nothing is removed by itself.",
 	}

@@ -33,7 +33,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
 	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; one that makes containers on this machine's own kernel")
 	flags.IntVar(&config.MinFree, "min-free", config.MinFree, "percent of a disk below which deploys and uploads are refused")
-	root.AddCommand(serveCommand(&config), analyzeCommand(), downCommand(&config), doctorCommand(&config), applianceCommand(&config), secretsCommand(&config), edgeCommand(&config))
+	root.AddCommand(serveCommand(&config), analyzeCommand(), downCommand(&config), doctorCommand(&config), restoreCommand(&config), applianceCommand(&config), secretsCommand(&config), volumeCommand(&config), edgeCommand(&config))
 	return root
 }
 
@@ -62,6 +62,7 @@ func serveCommand(config *app.Config) *cobra.Command {
 	flags.IntVar(&config.LogDays, "keep-logs", config.LogDays, "days for which the logs of runs are kept; of each project's newest 50 always")
 	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")
 	flags.Var((*size)(&config.DBLimits.MemoryBytes), "database-memory", "memory of one database's sandbox")
+	flags.Var((*bound)(&config.AppLimits.DiskBytes), "app-disk", "what one app, or one build, may write to its disk before it is ended; 0 for no limit")
 	flags.IntVar(&config.Throttle.LinesPerSecond, "log-rate", config.Throttle.LinesPerSecond, "lines a second that are stored of what one app prints; it may be ten times as many for a second")
 	flags.Int64Var(&config.Retention.Lines, "log-lines", config.Retention.Lines, "lines of its apps that are kept for a project")
 	flags.Var((*size)(&config.Retention.Bytes), "log-size", "likewise, their size")
@@ -102,6 +103,17 @@ func doctorCommand(config *app.Config) *cobra.Command {
 			return app.Doctor(cmd.Context(), *config, cmd.OutOrStdout())
 		},
 	}
+}
+
+func restoreCommand(config *app.Config) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "restore copy", Short: "Put a copy of the platform's database back, from before an upgrade", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return app.Restore(cmd.Context(), *config, args[0], cmd.OutOrStdout())
+		},
+	}
+	databaseFlag(cmd.Flags(), config)
+	return cmd
 }
 
 func applianceCommand(config *app.Config) *cobra.Command {
@@ -151,6 +163,23 @@ func secretsCommand(config *app.Config) *cobra.Command {
 	return parent
 }
 
+func volumeCommand(config *app.Config) *cobra.Command {
+	parent := &cobra.Command{Use: "volume", Short: "Look after volumes that no project has; nothing deletes them by itself"}
+	databaseFlag(parent.PersistentFlags(), config)
+	parent.AddCommand(&cobra.Command{
+		Use: "list", Short: "Which there are, and how much they have", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return app.Volumes(cmd.Context(), *config, cmd.OutOrStdout())
+		},
+	}, &cobra.Command{
+		Use: "remove name", Short: "Delete one for good; asks for its name again", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return app.RemoveVolume(cmd.Context(), *config, names[0], cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	})
+	return parent
+}
+
 // fromEnvironment gives each flag that is not on the command line its variable's value.
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var failed error
@@ -186,3 +215,22 @@ func (s *size) String() string {
 	return units.CustomSize("%.4g%s", float64(*s), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"})
 }
 func (s *size) Type() string { return "size" }
+
+// bound is a size that may be none.
+type bound int64
+
+func (b *bound) Set(text string) error {
+	if text == "0" {
+		*b = 0
+		return nil
+	}
+	return (*size)(b).Set(text)
+}
+
+func (b *bound) String() string {
+	if *b == 0 {
+		return "0"
+	}
+	return (*size)(b).String()
+}
+func (b *bound) Type() string { return "size" }

@@ -29,6 +29,7 @@ import (
 	"github.com/coderunner/coderunner/internal/project"
 	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/stream"
 )
 
 // Prefix is what the path of every request begins with. The handler wants the whole path.
@@ -61,6 +62,9 @@ type Services struct {
 	// VolumeSize answers how many bytes a volume takes. Optional.
 	VolumeSize func(ctx context.Context, name string) (int64, error)
 
+	// Streams counts those that are open, the pages' as well. Its own if nil.
+	Streams *stream.Places
+
 	UploadLimit int64 // bytes of one archive, as the bundle store has it
 
 	// KeepAlive is how often a silent stream is given a comment, 15 s if zero;
@@ -71,15 +75,18 @@ type Services struct {
 // server is the handlers' receiver.
 type server struct {
 	Services
-	huma    huma.API
-	streams streams
+	huma      huma.API
+	downloads downloads
 }
 
 // New answers the handler of every path under Prefix.
 func New(services Services) http.Handler {
-	s := &server{Services: services, streams: streams{open: map[string]int{}}}
+	s := &server{Services: services, downloads: downloads{open: map[string]int{}}}
 	if s.Log == nil {
 		s.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if s.Streams == nil {
+		s.Streams = &stream.Places{}
 	}
 	if s.KeepAlive == 0 {
 		s.KeepAlive = 15 * time.Second

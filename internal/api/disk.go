@@ -13,6 +13,8 @@ type Disk struct {
 	MinFree     int          `json:"min_free_percent" doc:"Below it, deploys and uploads are refused."`
 	Short       string       `json:"short,omitempty" doc:"Why they are refused now."`
 	Stored      []Stored     `json:"stored" nullable:"false"`
+	Tables      []Table      `json:"database_tables" nullable:"false" doc:"The largest of the platform's database; those of logs are kinds of their own."`
+	Orphans     []Orphan     `json:"orphans" nullable:"false" doc:"Volumes that no project has. They are never removed but by whoever runs the server, with coderunner volume remove."`
 	MeasuredAt  *time.Time   `json:"measured_at,omitempty"`
 	CleanedAt   *time.Time   `json:"cleaned_at,omitempty" doc:"When what need not be kept was last removed."`
 }
@@ -35,6 +37,18 @@ type Stored struct {
 	Bytes int64                 `json:"bytes"`
 }
 
+// Table is what one table takes, indexes included.
+type Table struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Orphan is a volume that no project has.
+type Orphan struct {
+	Volume string `json:"volume"`
+	Bytes  int64  `json:"bytes"`
+}
+
 type diskOutput struct{ Body Disk }
 
 func (s *server) disk(_ context.Context, _ string, _ *struct{}) (*diskOutput, error) {
@@ -42,12 +56,18 @@ func (s *server) disk(_ context.Context, _ string, _ *struct{}) (*diskOutput, er
 		return nil, coderunner.Errorf(coderunner.Unavailable, "This server does not measure its disk.")
 	}
 	d := s.Disk()
-	body := Disk{FileSystems: []FileSystem{}, MinFree: d.MinFree, Stored: []Stored{}, MeasuredAt: d.MeasuredAt}
+	body := Disk{FileSystems: []FileSystem{}, MinFree: d.MinFree, Stored: []Stored{}, Tables: []Table{}, Orphans: []Orphan{}, MeasuredAt: d.MeasuredAt}
 	for _, f := range d.FileSystems {
 		body.FileSystems = append(body.FileSystems, FileSystem{Holds: f.Holds, SizeBytes: f.Size, FreeBytes: f.Free, Files: f.Files, FreeFiles: f.FreeFiles, FreePercent: f.FreePercent(), ObservedAt: f.ObservedAt})
 	}
 	for _, stored := range d.Stored {
 		body.Stored = append(body.Stored, Stored(stored))
+	}
+	for _, t := range d.Tables {
+		body.Tables = append(body.Tables, Table(t))
+	}
+	for _, o := range d.Orphans {
+		body.Orphans = append(body.Orphans, Orphan(o))
 	}
 	if err := d.Room(); err != nil {
 		body.Short = coderunner.Sentence(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/stream"
 )
 
 const eventsDescription = `Server-sent events. Which there are:
@@ -20,10 +21,12 @@ const eventsDescription = `Server-sent events. Which there are:
 - ` + "`log`" + `: a line of the log as get-run-log has it; the event's id is its seq.
 - ` + "`run`" + `: the run with its steps, first of all and after each change.
 - ` + "`end`" + `: the run has ended and every line was sent; the data has its state. Nothing follows.
+- ` + "`crowded`" + `: the user has as many streams open as the data's limit says, those of pages included, and a
+  newer one took this one's place. Nothing follows; whoever reconnects takes the place of the then oldest.
 
 The stream begins after the line that Last-Event-ID names, else after the query's; who
 reconnects with it sees every line once. A comment comes every 15 seconds when nothing
-else does. A stream that ends without ` + "`end`" + ` was cut off, by the network, by a
+else does. A stream that ends without ` + "`end`" + ` or ` + "`crowded`" + ` was cut off, by the network, by a
 restart or because the access token has expired: reconnect, with a fresh one.`
 
 func eventsOperation() huma.Operation {
@@ -54,15 +57,12 @@ func (s *server) runEvents(ctx context.Context, userID string, in *eventsInput) 
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.streams.enter(userID)
-	if err != nil {
-		return nil, err
-	}
 	return &huma.StreamResponse{Body: func(answer huma.Context) {
+		crowded, leave := s.Streams.Enter(userID)
 		defer leave()
 		_, w := humachi.Unwrap(answer)
-		f := follower{server: s, stream: s.openStream(w, "text/event-stream; charset=utf-8"), userID: userID, runID: run.ID, after: after}
-		defer f.stream.close()
+		f := follower{server: s, out: stream.Open(w, stream.Events, s.WriteTimeout), crowded: crowded, userID: userID, runID: run.ID, after: after}
+		defer f.out.Close()
 		s.brokeOff(ctx, f.follow(ctx))
 	}}, nil
 }
@@ -78,7 +78,8 @@ func (s *server) brokeOff(ctx context.Context, err error) {
 // says when to look.
 type follower struct {
 	*server
-	stream        *stream
+	out           *stream.Writer
+	crowded       <-chan struct{}
 	userID, runID string
 	after         int64
 	told          []byte // the run as the last run event had it
@@ -91,7 +92,7 @@ func (f *follower) follow(ctx context.Context) error {
 	defer unsubscribe()
 	keepAlive := time.NewTicker(f.KeepAlive)
 	defer keepAlive.Stop()
-	if err := f.stream.write([]byte("retry: 1000\n\n")); err != nil {
+	if err := f.out.Begin("\n"); err != nil {
 		return err
 	}
 	for {
@@ -108,9 +109,11 @@ func (f *follower) follow(ctx context.Context) error {
 				}
 				return err
 			}
-			if err := f.stream.write([]byte(": still here\n\n")); err != nil {
+			if err := f.out.Comment("still here"); err != nil {
 				return err
 			}
+		case <-f.crowded:
+			return f.out.Crowded()
 		case <-ctx.Done():
 			return nil
 		case <-f.Hub.Closed():
@@ -168,7 +171,7 @@ func (f *follower) sendLines(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := f.stream.write(page.Bytes()); err != nil {
+		if err := f.out.Write(page.Bytes()); err != nil {
 			return err
 		}
 		f.after = lines[len(lines)-1].Seq
@@ -180,7 +183,7 @@ func (f *follower) event(name, id string, data any) error {
 	if err := appendEvent(&event, name, id, data); err != nil {
 		return err
 	}
-	return f.stream.write(event.Bytes())
+	return f.out.Write(event.Bytes())
 }
 
 // appendEvent writes one event. JSON has no line breaks of its own, so that no text

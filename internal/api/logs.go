@@ -15,6 +15,7 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/stream"
 )
 
 // RuntimeLine is one line that an app printed.
@@ -95,16 +96,16 @@ func (s *server) runtimeLog(ctx context.Context, userID string, in *runtimeLogIn
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.streams.enter(userID)
+	leave, err := s.downloads.enter(userID)
 	if err != nil {
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(answer huma.Context) {
 		defer leave()
 		_, w := humachi.Unwrap(answer)
-		stream := s.openStream(w, "application/x-ndjson")
-		defer stream.close()
-		if err := s.sendRuntimeLog(ctx, stream, project.ID, filter, in.After, log.Last); err != nil {
+		out := stream.Open(w, "application/x-ndjson", s.WriteTimeout)
+		defer out.Close()
+		if err := s.sendRuntimeLog(ctx, out, project.ID, filter, in.After, log.Last); err != nil {
 			s.brokeOff(ctx, err)
 			panic(http.ErrAbortHandler) // the answer is cut off rather than ended as if it were whole
 		}
@@ -112,7 +113,7 @@ func (s *server) runtimeLog(ctx context.Context, userID string, in *runtimeLogIn
 }
 
 // sendRuntimeLog sends the lines after one up to another.
-func (s *server) sendRuntimeLog(ctx context.Context, stream *stream, projectID string, filter coderunner.RuntimeFilter, after, newest int64) error {
+func (s *server) sendRuntimeLog(ctx context.Context, out *stream.Writer, projectID string, filter coderunner.RuntimeFilter, after, newest int64) error {
 	for after < newest {
 		lines, err := s.Store.RuntimeLogAfter(ctx, projectID, filter, after, pageLines)
 		for len(lines) > 0 && lines[len(lines)-1].Seq > newest {
@@ -125,7 +126,7 @@ func (s *server) sendRuntimeLog(ctx context.Context, stream *stream, projectID s
 		if err != nil {
 			return err
 		}
-		if err := stream.write(page); err != nil {
+		if err := out.Write(page); err != nil {
 			return err
 		}
 		after = lines[len(lines)-1].Seq
@@ -164,7 +165,8 @@ The stream begins after the line that Last-Event-ID names, else after the query'
 reconnects with it sees every line once. Without either it begins with what is printed
 from now on. A comment comes every 15 seconds when nothing else does. The stream has no
 end of its own: one that ends was cut off, by the network, by a restart or because the
-access token has expired. Reconnect, with a fresh one.`
+access token has expired: reconnect, with a fresh one. Only after an event ` + "`crowded`" + `, which
+tells that a newer one of the user's streams took its place, should it not do so by itself.`
 	op.Responses["200"] = &huma.Response{
 		Description: "Events",
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
@@ -197,16 +199,13 @@ func (s *server) runtimeEvents(ctx context.Context, userID string, in *runtimeEv
 		}
 		after = log.Last
 	}
-	leave, err := s.streams.enter(userID)
-	if err != nil {
-		return nil, err
-	}
 	return &huma.StreamResponse{Body: func(answer huma.Context) {
+		crowded, leave := s.Streams.Enter(userID)
 		defer leave()
 		_, w := humachi.Unwrap(answer)
-		f := runtimeFollower{server: s, stream: s.openStream(w, "text/event-stream; charset=utf-8"), reader: s.Hub.ReadRuntime(project.ID), filter: filter, after: after}
+		f := runtimeFollower{server: s, out: stream.Open(w, stream.Events, s.WriteTimeout), crowded: crowded, reader: s.Hub.ReadRuntime(project.ID), filter: filter, after: after}
 		defer f.reader.Close()
-		defer f.stream.close()
+		defer f.out.Close()
 		s.brokeOff(ctx, f.follow(ctx))
 	}}, nil
 }
@@ -214,10 +213,11 @@ func (s *server) runtimeEvents(ctx context.Context, userID string, in *runtimeEv
 // runtimeFollower is how far one reader of a runtime log has come.
 type runtimeFollower struct {
 	*server
-	stream *stream
-	reader *runlog.RuntimeReader
-	filter coderunner.RuntimeFilter
-	after  int64
+	out     *stream.Writer
+	crowded <-chan struct{}
+	reader  *runlog.RuntimeReader
+	filter  coderunner.RuntimeFilter
+	after   int64
 }
 
 // follow sends events until the reader or the server goes, or the access token is no
@@ -225,7 +225,7 @@ type runtimeFollower struct {
 func (f *runtimeFollower) follow(ctx context.Context) error {
 	keepAlive := time.NewTicker(f.KeepAlive)
 	defer keepAlive.Stop()
-	if err := f.stream.write([]byte("retry: 1000\n\n")); err != nil {
+	if err := f.out.Begin("\n"); err != nil {
 		return err
 	}
 	for {
@@ -241,9 +241,11 @@ func (f *runtimeFollower) follow(ctx context.Context) error {
 				}
 				return err
 			}
-			if err := f.stream.write([]byte(": still here\n\n")); err != nil {
+			if err := f.out.Comment("still here"); err != nil {
 				return err
 			}
+		case <-f.crowded:
+			return f.out.Crowded()
 		case <-ctx.Done():
 			return nil
 		case <-f.Hub.Closed():
@@ -271,7 +273,7 @@ func (f *runtimeFollower) send(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := f.stream.write(events); err != nil {
+		if err := f.out.Write(events); err != nil {
 			return err
 		}
 		f.after = last

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
 	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/stream"
 )
 
 // pageLines is how many lines are read and sent at once.
@@ -52,16 +53,16 @@ func (s *server) runLog(ctx context.Context, userID string, in *logInput) (*huma
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.streams.enter(userID)
+	leave, err := s.downloads.enter(userID)
 	if err != nil {
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(answer huma.Context) {
 		defer leave()
 		_, w := humachi.Unwrap(answer)
-		stream := s.openStream(w, "application/x-ndjson")
-		defer stream.close()
-		if err := s.sendLog(ctx, stream, run.ID, in.After, newest); err != nil {
+		out := stream.Open(w, "application/x-ndjson", s.WriteTimeout)
+		defer out.Close()
+		if err := s.sendLog(ctx, out, run.ID, in.After, newest); err != nil {
 			s.brokeOff(ctx, err)
 			panic(http.ErrAbortHandler) // the answer is cut off rather than ended as if it were whole
 		}
@@ -88,14 +89,14 @@ func (s *server) found(ctx context.Context, page []byte, looked int64) *huma.Str
 	return &huma.StreamResponse{Body: func(answer huma.Context) {
 		_, w := humachi.Unwrap(answer)
 		w.Header().Set(searchedHeader, strconv.FormatInt(looked, 10))
-		stream := s.openStream(w, "application/x-ndjson")
-		defer stream.close()
-		s.brokeOff(ctx, stream.write(page))
+		out := stream.Open(w, "application/x-ndjson", s.WriteTimeout)
+		defer out.Close()
+		s.brokeOff(ctx, out.Write(page))
 	}}
 }
 
 // sendLog sends the lines after one up to another.
-func (s *server) sendLog(ctx context.Context, stream *stream, runID string, after, newest int64) error {
+func (s *server) sendLog(ctx context.Context, out *stream.Writer, runID string, after, newest int64) error {
 	for after < newest {
 		lines, err := s.Store.LogAfter(ctx, runID, after, int(min(pageLines, newest-after)))
 		if err != nil || len(lines) == 0 {
@@ -108,7 +109,7 @@ func (s *server) sendLog(ctx context.Context, stream *stream, runID string, afte
 				return err
 			}
 		}
-		if err := stream.write(page.Bytes()); err != nil {
+		if err := out.Write(page.Bytes()); err != nil {
 			return err
 		}
 		after = lines[len(lines)-1].Seq

@@ -15,7 +15,10 @@ import (
 )
 
 // event is one server-sent event; a comment has the name ":".
-type event struct{ name, id, data string }
+type event struct {
+	name, id, data, retry string
+	size                  int // of the whole of it, in bytes
+}
 
 // stream reads the events of an open answer.
 type stream struct {
@@ -42,6 +45,7 @@ func (s *stream) next() (e event, ok bool) {
 		if err != nil {
 			return e, false
 		}
+		e.size += len(line)
 		line = strings.TrimSuffix(line, "\n")
 		field, value, _ := strings.Cut(line, ": ")
 		switch {
@@ -51,6 +55,8 @@ func (s *stream) next() (e event, ok bool) {
 			e.name = ":"
 		case field == "event":
 			e.name = value
+		case field == "retry":
+			e.retry = value
 		case field == "id":
 			e.id = value
 		case field == "data":
@@ -178,8 +184,8 @@ func TestEventsShowEachLineOnceAcrossReconnects(t *testing.T) {
 	if s.response.Header.Get("X-Accel-Buffering") != "no" || !strings.Contains(s.response.Header.Get("Cache-Control"), "no-store") {
 		t.Errorf("the headers are %v", s.response.Header)
 	}
-	if retry, ok := s.next(); !ok || retry != (event{}) {
-		t.Fatalf("the stream begins with %+v", retry)
+	if opening, ok := s.next(); !ok || opening.name != ":" || opening.size < 2<<10 || opening.retry != "1000" {
+		t.Fatalf("the stream begins with %+v", opening)
 	}
 	if first, ok := s.next(); !ok || first.name != "run" || first.id != "" || !strings.Contains(first.data, `"state":"RUNNING"`) {
 		t.Errorf("the first event is %+v, want the run", first)
@@ -297,31 +303,44 @@ func TestSlowReaderIsDroppedAndSlowsNobody(t *testing.T) {
 	slow.response.Body.Close()
 }
 
-func TestStreamsOfOneUserAreCapped(t *testing.T) {
+// Somebody who has streams open everywhere gets one more, and the oldest ends with the
+// reason. The others go on.
+func TestTheOldestOfAUsersStreamsMakesRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small())
-	_, started, _ := w.ada.deployed("shop")
+	p, started, lease := w.ada.deployed("shop")
 	_, bobs, _ := w.bob.deployed("blog")
 	path := "/runs/" + started.Run.ID + "/events"
-	var last *stream
-	for range 64 {
-		last = w.ada.stream(path)
+	his := w.bob.stream("/runs/" + bobs.Run.ID + "/events")
+	his.until("run")
+	logs := w.ada.stream("/projects/" + p.ID + "/logs/events")
+	logs.until(":")
+	var runs []*stream
+	for range coderunner.MaxStreams {
+		s := w.ada.stream(path)
+		s.until("run")
+		runs = append(runs, s)
 	}
-	w.ada.get(path).wantProblem(http.StatusTooManyRequests, coderunner.Throttled)
-	w.bob.stream("/runs/" + bobs.Run.ID + "/events")
-	last.response.Body.Close()
-	deadline, poll := time.After(30*time.Second), time.NewTicker(10*time.Millisecond)
-	defer poll.Stop()
-	for { // the place is free as soon as the server has seen the reader go
-		response := w.ada.open("GET", path, nil)
-		response.Body.Close()
-		if response.StatusCode == http.StatusOK {
-			return
-		}
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatal("a closed stream keeps its place")
-		}
+	if e, _ := logs.until("crowded"); e.data != `{"limit":128}` {
+		t.Errorf("the oldest ends with %+v", e)
 	}
+	if e, more := logs.next(); more {
+		t.Errorf("after its last event comes %+v", e)
+	}
+	w.say(lease, 1, "still live")
+	for _, s := range runs {
+		s.until("log")
+	}
+	w.ada.stream(path).until("run")
+	if _, before := runs[0].until("crowded"); len(seqs(t, before)) != 0 {
+		t.Errorf("before it ended it sent %+v", before)
+	}
+	w.finish(lease, coderunner.RunSucceeded, nil)
+	for _, s := range runs[1:] {
+		s.until("end")
+	}
+	if _, err := w.store.RequestCancel(t.Context(), bobs.Run.ID); err != nil {
+		t.Fatal(err)
+	}
+	his.until("run")
 }

@@ -32,6 +32,7 @@ type App struct {
 	cluster   *pglocal.Cluster // nil with a database of one's own
 	lock      *os.File
 	beside    bool // a server works with the data directory; what it uses is not ours to stop or change
+	machine   machine
 	services
 }
 
@@ -54,6 +55,9 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.config.check(); err != nil {
 		return err
 	}
+	if _, err := kernel(); err != nil {
+		return err
+	}
 	if err := a.takeDataDir(); err != nil {
 		return err
 	}
@@ -70,6 +74,7 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.noteDatabase(); err != nil {
 		return err
 	}
+	a.warnOfParts(ctx)
 	a.log.Info("ready", "address", a.addresses.dashboard.String(), "after", time.Since(begin).Round(time.Millisecond).String())
 	return nil
 }
@@ -126,7 +131,8 @@ func instance(dataDir string) (string, error) {
 	return name, os.WriteFile(path, []byte(name+"\n"), 0o600)
 }
 
-// openDatabase connects to the configured database, or starts the private one, and migrates it.
+// openDatabase connects to the configured database, or starts the private one, and migrates it,
+// after a copy if there is something to lose.
 func (a *App) openDatabase(ctx context.Context) (*store.Store, error) {
 	dsn := a.config.DatabaseURL
 	if dsn == "" {
@@ -144,7 +150,16 @@ func (a *App) openDatabase(ctx context.Context) (*store.Store, error) {
 	if a.beside {
 		return st, nil
 	}
-	if err := store.Migrate(ctx, st.Pool()); err != nil {
+	if _, err := postgres(ctx, st); err != nil {
+		st.Close()
+		return nil, err
+	}
+	before, err := a.copyBefore(st, dsn)
+	if err != nil {
+		st.Close()
+		return nil, err
+	}
+	if err := store.Migrate(ctx, st.Pool(), before); err != nil {
 		st.Close()
 		return nil, err
 	}

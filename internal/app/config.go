@@ -37,6 +37,7 @@ type Config struct {
 	DBLimits    sandbox.Limits
 	Version     string           // of the program, for people
 	EdgeWithin  bool             // the edge is a part of this process and ends with it; for tests
+	pgTools     string           // directory of pg_dump and pg_restore, "" to find them; for tests
 	Throttle    runlog.Throttle  // of what one app prints
 	Retention   runlog.Retention // of what a project's apps have printed
 }
@@ -54,7 +55,7 @@ func DefaultConfig() Config {
 		CacheBytes: 10 << 30,
 		Standbys:   3,
 		LogDays:    30,
-		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024},
+		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024, DiskBytes: 8 << 30},
 		DBLimits:   sandbox.Limits{MemoryBytes: 512 << 20, PIDs: 256},
 		Throttle:   runlog.Throttle{LinesPerSecond: 2000},
 		Retention:  runlog.Retention{Lines: 200_000, Bytes: 100 << 20, Age: 14 * 24 * time.Hour},

@@ -22,6 +22,7 @@ const (
 func (a *App) housekeeping(s *services) housekeeping.Config {
 	kept := housekeeping.DefaultRetention()
 	kept.Releases, kept.DependencyBytes, kept.RunLogs = keepReleases, a.config.CacheBytes, time.Duration(a.config.LogDays)*24*time.Hour
+	kept.History = max(kept.RunLogs, a.config.Retention.Age) // what an app printed names its deployment
 	var templates []sandbox.TemplateRef
 	for _, def := range s.catalogue.All() {
 		templates = append(templates, def.Template().TemplateRef)

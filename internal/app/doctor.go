@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 
 	"github.com/coderunner/coderunner/appliances"
 	"github.com/coderunner/coderunner/internal/appliance"
@@ -28,18 +31,40 @@ func Doctor(ctx context.Context, config Config, out io.Writer) error {
 		}
 		fmt.Fprintf(out, "  ✓ %s\n", what)
 	}
-	for program, why := range map[string]string{"containerd": "runs the sandboxes", "runc": "starts their processes", "mmdebstrap": "makes the base of the templates"} {
-		_, err := exec.LookPath(program)
-		if err != nil {
-			err = coderunner.Wrap(err, coderunner.Unavailable, "%s, which %s, is not installed. Install it with apt-get install %s.", program, why, program)
+	for _, program := range slices.Sorted(maps.Keys(programs)) {
+		tell(program, installed(program))
+	}
+	tellPart := func(part coderunner.Part) {
+		var err error
+		if part.Trouble != "" {
+			err = coderunner.Errorf(coderunner.Unavailable, "%s", part.Trouble)
 		}
-		tell(program, err)
+		tell(strings.TrimSpace(part.Name+" "+part.Version), err)
+	}
+	linux, _ := kernel()
+	tellPart(linux)
+	if installed("runc") == nil {
+		tellPart(runc(ctx))
 	}
 	tell("the data directory "+config.DataDir, writable(config.DataDir))
 	tell(checkDisk(config))
-	tell("sandboxes", withProvider(ctx, config, func(p *containerd.Provider) error { return p.Check(ctx) }))
+	tell("sandboxes", withProvider(ctx, config, func(p *containerd.Provider) error {
+		tellPart(engine(ctx, p))
+		return p.Check(ctx)
+	}))
 	if failed > 0 {
 		return coderunner.Errorf(coderunner.Unavailable, "%d of these are not well. Correct them in the order shown.", failed)
+	}
+	return nil
+}
+
+// programs are those that sandboxes need, with what they do.
+var programs = map[string]string{"containerd": "runs the sandboxes", "runc": "starts their processes", "mmdebstrap": "makes the base of the templates"}
+
+// installed says in a sentence that one of programs is not there.
+func installed(program string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return coderunner.Wrap(err, coderunner.Unavailable, "%s, which %s, is not installed. Install it with apt-get install %s.", program, programs[program], program)
 	}
 	return nil
 }

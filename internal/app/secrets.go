@@ -44,9 +44,14 @@ func withSecrets(ctx context.Context, config Config, do func(*store.Store, *secr
 	if err != nil {
 		return err
 	}
+	return withDatabase(ctx, config, func(st *store.Store) error { return do(st, keys) })
+}
+
+// withDatabase opens the database of a data directory, likewise.
+func withDatabase(ctx context.Context, config Config, do func(*store.Store) error) error {
 	a := &App{config: config, log: slog.New(slog.DiscardHandler)}
 	defer a.release()
-	err = a.takeDataDir()
+	err := a.takeDataDir()
 	if beside := coderunner.KindOf(err) == coderunner.Conflict; err != nil && !beside {
 		return err
 	} else if beside { // the server's database stays when we end, as it is
@@ -60,7 +65,7 @@ func withSecrets(ctx context.Context, config Config, do func(*store.Store, *secr
 		return err
 	}
 	a.store = st
-	return do(st, keys)
+	return do(st)
 }
 
 // batch is how many values one transaction seals anew.

@@ -25,6 +25,7 @@ import (
 	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
 	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/stream"
 	"github.com/coderunner/coderunner/internal/web"
 	"github.com/coderunner/coderunner/static"
 	"github.com/coderunner/coderunner/views"
@@ -97,9 +98,10 @@ func providerConfig(c Config) (containerd.Config, error) {
 
 // handler gives each request to the dashboard or the API. Those for apps do not come here.
 func (a *App) handler() http.Handler {
-	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Disk: a.house.Disk, VolumeSize: a.provider.VolumeSize, Log: a.log, UploadLimit: a.config.MaxUpload})
+	streams := &stream.Places{}
+	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Disk: a.house.Disk, VolumeSize: a.provider.VolumeSize, Streams: streams, Log: a.log, UploadLimit: a.config.MaxUpload})
 	pages := web.New(web.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Catalogue: a.catalogue,
-		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, Disk: a.house.Disk, ProjectDisk: a.house.Project, UploadLimit: a.config.MaxUpload, Log: a.log})
+		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, Disk: a.house.Disk, ProjectDisk: a.house.Project, Machine: a.machineParts, Streams: streams, UploadLimit: a.config.MaxUpload, Log: a.log})
 	compress := middleware.Compress(5, "text/html", "text/css", "text/javascript", "application/json", "image/svg+xml")
 	program, pages = compress(program), compress(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -222,7 +222,7 @@ func TestThrottleEnds(t *testing.T) {
 		for range 3 { // a refused try makes it no longer
 			err := tt.try(th, 200, now)
 			wantKind(t, what, err, coderunner.Throttled)
-			if !errors.As(err, &refused) || refused.After <= 0 || !strings.Contains(refused.Message, fmt.Sprintf("Try again in %d seconds.", coderunner.RetryAfter(err)/time.Second)) {
+			if !errors.As(err, &refused) || refused.After <= 0 || !strings.Contains(refused.Message, fmt.Sprintf("Try again in %d second", coderunner.RetryAfter(err)/time.Second)) {
 				t.Fatalf("%s are refused with %+v", what, err)
 			}
 		}

@@ -32,6 +32,19 @@ type Stored struct {
 	Bytes int64
 }
 
+// Table is what one table of the platform's database takes, indexes included.
+type Table struct {
+	Name  string
+	Bytes int64
+}
+
+// Orphan is a volume that no project's database has: a restored backup of the platform's
+// database does not know of it, say. Nothing removes it but a person, by its name.
+type Orphan struct {
+	Volume string
+	Bytes  int64
+}
+
 // FileSystem is the room where something is stored. Sizes are in bytes.
 type FileSystem struct {
 	Holds      string // in words: "the data directory"
@@ -82,7 +95,9 @@ type Disk struct {
 	FileSystems []FileSystem
 	MinFree     int // percent, below which nothing that needs disk is begun
 	Stored      []Stored
-	MeasuredAt  *time.Time // Stored; nil before the first time
+	Tables      []Table    // the largest of the platform's database, but for those of logs
+	Orphans     []Orphan   // by name
+	MeasuredAt  *time.Time // Stored, Tables and Orphans; nil before the first time
 	Retention   Retention
 	Cleaned     *Cleaning // nil before the first time
 }
@@ -105,6 +120,8 @@ type Retention struct {
 	DependencyBytes int64         // of all projects together
 	RunLogs         time.Duration // and in any case:
 	RunLogsOf       int           // the newest runs of each project
+	History         time.Duration // runs, and deployments that cannot be rolled back to; and in any case:
+	HistoryOf       int           // the newest of each project
 	Audit           time.Duration
 }
 

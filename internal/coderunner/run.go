@@ -222,6 +222,7 @@ type LastExit struct {
 	Code      int       `json:"code"`
 	Signal    int       `json:"signal,omitempty"`
 	OOMKilled bool      `json:"oom_killed,omitempty"`
+	OverDisk  bool      `json:"over_disk,omitempty"` // its sandbox had written more than it may
 	At        time.Time `json:"at"`
 }
 

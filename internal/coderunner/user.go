@@ -16,6 +16,10 @@ type User struct {
 	UpdatedAt    time.Time
 }
 
+// MaxStreams is how many streams of events, each a page that is live or a program that
+// follows something, one user has open at once: a newer one takes the oldest's place.
+const MaxStreams = 128
+
 // Limits on what a person may type.
 const (
 	MaxEmailLength    = 254 // bytes, RFC 5321

@@ -3,7 +3,7 @@
 //
 // It is a pure function of the evidence. What it looks at, in this order:
 //
-//	the limits    out of memory, out of time
+//	the limits    out of disk, out of memory, out of time
 //	the sockets   (health) listens at the wrong place; answers 5xx
 //	the lines     what the tools print when they give up: npm, node, bundlers
 //	the end       command not found, signal, exit code
@@ -27,6 +27,7 @@ type Evidence struct {
 	ExitCode  int
 	Signal    int // 0 if none
 	OOMKilled bool
+	OverDisk  int64 // how many bytes the sandbox may write, when it was ended because it wrote more
 	TimedOut  bool
 	Timeout   time.Duration // the bound that passed; health: how long was waited
 	Exited    bool          // start: the process ended
@@ -71,6 +72,9 @@ func (c *evidenceCase) failure() coderunner.Failure {
 
 // limits is about commands that were ended because they took too much.
 func (c *evidenceCase) limits() (coderunner.Failure, bool) {
+	if c.ev.OverDisk > 0 {
+		return c.overDisk(), true
+	}
 	const less = "Make it use less memory, or ask whoever runs this server for a larger limit."
 	if at, _ := c.last(heapExhausted); c.ev.OOMKilled || at >= 0 {
 		c.shownBy = at
@@ -92,4 +96,17 @@ func (c *evidenceCase) limits() (coderunner.Failure, bool) {
 			Next:   "Check whether it waits for input or starts a server: an install or build command has to end by itself. What runs for ever belongs in the start command."}, true
 	}
 	return coderunner.Failure{}, false
+}
+
+// overDisk is about a sandbox that was ended with all that ran in it.
+func (c *evidenceCase) overDisk() coderunner.Failure {
+	may := bytes(c.ev.OverDisk)
+	f := coderunner.Failure{ID: c.ev.Step + ".over_disk", Title: c.subject() + " wrote more than " + may + " to its disk and was ended.",
+		Detail: "The command was: " + quote(c.ev.Command) + ".",
+		Next:   "Check whether it downloads or generates more than it needs, or writes without an end, and clean up what it leaves; or ask whoever runs this server for a larger limit (--app-disk)."}
+	if c.ev.Step != "install" && c.ev.Step != "build" {
+		f.Detail = c.ranFor() + "What an app writes to its own files is lost with each deploy and restart, and may take " + may + "."
+		f.Next = "Look for logs, uploads or caches that grow without an end. Print logs to the output instead, delete temporary files, keep data in a database; or ask whoever runs this server for a larger limit (--app-disk)."
+	}
+	return f
 }

@@ -73,6 +73,18 @@ func TestEnds(t *testing.T) {
 			Evidence{Step: "start", Exited: true, ExitCode: 137, Signal: 9, OOMKilled: true},
 			expectation{id: "start.out_of_memory", title: "The app ran out of memory", detail: "memory limit", next: "less memory"},
 		},
+		"build over its disk": {
+			Evidence{Step: "build", Command: "npm run build", ExitCode: 137, Signal: 9, OverDisk: 8 << 30, Lines: []string{"Error: ENOSPC: no space left on device"}},
+			expectation{id: "build.over_disk", title: "The build command wrote more than 8 GiB to its disk and was ended.", detail: "npm run build", next: "generates more than it needs"},
+		},
+		"install over its disk": {
+			Evidence{Step: "install", Command: "npm install", ExitCode: 137, Signal: 9, OverDisk: 1536 << 20},
+			expectation{id: "install.over_disk", title: "The install command wrote more than 1.5 GiB to its disk and was ended.", detail: "npm install", next: "--app-disk"},
+		},
+		"app over its disk": {
+			Evidence{Step: "start", Command: "node x.js", Exited: true, ExitCode: 137, Signal: 9, Uptime: 3 * time.Second, OverDisk: 8 << 30},
+			expectation{id: "start.over_disk", title: "The app wrote more than 8 GiB to its disk and was ended.", detail: "It ran for 3 seconds.", next: "grow without an end"},
+		},
 		"heap of Node.js": {
 			Evidence{Step: "build", ExitCode: 134, Lines: []string{"FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"}},
 			expectation{id: "build.out_of_memory", title: "ran out of memory.", detail: "its own heap", next: "--max-old-space-size"},

@@ -70,6 +70,16 @@ func (c *evidenceCase) subject() string {
 	return "The app"
 }
 
+// bytes says a limit as whoever runs the server has set it.
+func bytes(n int64) string {
+	size, unit := float64(n), 0
+	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	for size >= 1024 && unit < len(units)-1 {
+		size, unit = size/1024, unit+1
+	}
+	return fmt.Sprintf("%.4g %s", size, units[unit])
+}
+
 // file is a path of the sandbox as the user knows it: relative to what was uploaded.
 func (c *evidenceCase) file(name string) string {
 	name = strings.TrimPrefix(name, "file://")

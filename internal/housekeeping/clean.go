@@ -17,7 +17,7 @@ const pressedUploads = time.Hour
 func (k *Keeper) clean(ctx context.Context, pressed bool) coderunner.Cleaning {
 	cleaning := coderunner.Cleaning{Pressed: pressed}
 	for what, do := range map[string]func(context.Context, bool) (coderunner.Stored, error){
-		"uploads": k.cleanUploads, "run logs": k.cleanRunLogs, "events": k.cleanAudit, "templates": k.cleanTemplates,
+		"uploads": k.cleanUploads, "run logs": k.cleanRunLogs, "history": k.cleanHistory, "events": k.cleanAudit, "templates": k.cleanTemplates,
 	} {
 		removed, err := do(ctx, pressed)
 		if err != nil && ctx.Err() == nil {
@@ -59,6 +59,11 @@ func (k *Keeper) cleanUploads(ctx context.Context, pressed bool) (coderunner.Sto
 func (k *Keeper) cleanRunLogs(ctx context.Context, _ bool) (coderunner.Stored, error) {
 	_, lines, err := k.store.DropOldRunLogs(ctx, k.cfg.Retention.RunLogs, k.cfg.Retention.RunLogsOf)
 	return coderunner.Stored{Kind: coderunner.StoredRunLogs, Count: lines}, err
+}
+
+func (k *Keeper) cleanHistory(ctx context.Context, _ bool) (coderunner.Stored, error) {
+	runs, deployments, err := k.store.ForgetHistory(ctx, k.cfg.Retention.History, k.cfg.Retention.HistoryOf)
+	return coderunner.Stored{Kind: coderunner.StoredDatabase, Count: runs + deployments}, err
 }
 
 func (k *Keeper) cleanAudit(ctx context.Context, _ bool) (coderunner.Stored, error) {

@@ -50,7 +50,7 @@ type Config struct {
 // DefaultRetention is how long things are kept where nobody says otherwise.
 func DefaultRetention() coderunner.Retention {
 	return coderunner.Retention{Uploads: 24 * time.Hour, Releases: 10, DependencyBytes: 10 << 30,
-		RunLogs: 30 * 24 * time.Hour, RunLogsOf: 50, Audit: 180 * 24 * time.Hour}
+		RunLogs: 30 * 24 * time.Hour, RunLogsOf: 50, History: 30 * 24 * time.Hour, HistoryOf: 200, Audit: 180 * 24 * time.Hour}
 }
 
 // Keeper is safe for concurrent use.
@@ -193,7 +193,7 @@ func (k *Keeper) pass(ctx context.Context) {
 		return
 	}
 	begin := time.Now()
-	all, projects, err := k.measure(ctx)
+	found, err := k.measure(ctx)
 	k.took = time.Since(begin)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -204,7 +204,7 @@ func (k *Keeper) pass(ctx context.Context) {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.disk.Stored, k.disk.MeasuredAt, k.projects = all, &now, projects
+	k.disk.Stored, k.disk.Tables, k.disk.Orphans, k.disk.MeasuredAt, k.projects = found.all, found.tables, found.orphans, &now, found.projects
 }
 
 // measureShare: at most a hundredth of the time is spent on measuring.

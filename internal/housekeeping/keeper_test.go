@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,7 @@ import (
 )
 
 // world is a keeper over a real database and a real disk. Only the provider is stood
-// in for: it has a volume and two snapshots.
+// in for: it has two volumes, of which a project has one, and two snapshots.
 type world struct {
 	*housekeeping.Keeper
 	store    *store.Store
@@ -30,12 +31,14 @@ type world struct {
 	dir      string
 	project  coderunner.Project
 	squeezed atomic.Int32
+	removed  atomic.Int32 // volumes, which nobody may
 }
 
 type volumes struct {
 	sandbox.Provider // nothing else is asked of them
 	sandbox.Snapshotter
-	owner func() string
+	owner   func() string
+	removed *atomic.Int32
 }
 
 func (volumes) Name() string { return "test" }
@@ -43,7 +46,11 @@ func (volumes) ListSnapshots(context.Context, map[string]string) ([]sandbox.Snap
 	return []sandbox.Snapshot{{Name: "release-1", Bytes: 300}, {Name: "of nobody", Bytes: 5}}, nil
 }
 func (v volumes) ListVolumes(context.Context, map[string]string) ([]sandbox.Volume, error) {
-	return []sandbox.Volume{{Name: "data", Labels: map[string]string{"project": v.owner()}}}, nil
+	return []sandbox.Volume{{Name: "orphan"}, {Name: "data", Labels: map[string]string{"project": v.owner()}}}, nil
+}
+func (v volumes) RemoveVolume(context.Context, string) error {
+	v.removed.Add(1)
+	return nil
 }
 func (volumes) VolumeSize(context.Context, string) (int64, error) { return 4096, nil }
 
@@ -61,6 +68,9 @@ func newWorld(t *testing.T, dir string) *world {
 	if w.project, err = w.store.CreateProject(t.Context(), user.ID, "shop", "shop"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.store.EnsureDatabase(t.Context(), coderunner.Database{ProjectID: w.project.ID, Appliance: "postgres-15", Name: "app", Volume: "data"}); err != nil {
+		t.Fatal(err)
+	}
 	w.Keeper = housekeeping.New(housekeeping.Config{
 		DataDir: dir, Look: 100 * time.Millisecond, Rest: 10 * time.Millisecond,
 		ProjectOf: func(labels map[string]string) string { return labels["project"] },
@@ -68,7 +78,7 @@ func newWorld(t *testing.T, dir string) *world {
 			return []coderunner.Stored{{Kind: coderunner.StoredTemplates, Count: 2, Bytes: 100}}, nil
 		},
 		Squeeze: func(context.Context) error { w.squeezed.Add(1); return nil },
-	}, w.store, w.bundles, volumes{owner: func() string { return w.project.ID }}, slog.New(slog.DiscardHandler))
+	}, w.store, w.bundles, volumes{owner: func() string { return w.project.ID }, removed: &w.removed}, slog.New(slog.DiscardHandler))
 	return w
 }
 
@@ -82,6 +92,9 @@ func (w *world) run(t *testing.T) {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+		if n := w.removed.Load(); n > 0 {
+			t.Errorf("%d volumes were removed", n)
 		}
 	})
 }
@@ -145,6 +158,9 @@ func TestPassRemovesAndMeasures(t *testing.T) {
 		t.Errorf("of the uploads there are: old %v, recent %v, newest %v", there(old), there(recent), there(newest))
 	}
 	d := w.Disk()
+	if len(d.Tables) == 0 || d.Tables[0].Bytes == 0 {
+		t.Errorf("the largest tables are %+v", d.Tables)
+	}
 	if d.Cleaned == nil || d.Cleaned.Pressed || d.Cleaned.Failed || len(d.Cleaned.Removed) != 1 || d.Cleaned.Removed[0].Count != 1 || w.squeezed.Load() != 0 {
 		t.Errorf("the pass was %+v, squeezed %d times", d.Cleaned, w.squeezed.Load())
 	}
@@ -152,9 +168,12 @@ func TestPassRemovesAndMeasures(t *testing.T) {
 	for _, s := range d.Stored {
 		found[s.Kind] = s
 	}
-	if found[coderunner.StoredUploads].Count != 2 || found[coderunner.StoredVolumes].Bytes != 4096 || found[coderunner.StoredReleases].Bytes != 300 || found[coderunner.StoredDependencies].Bytes != 5 ||
+	if found[coderunner.StoredUploads].Count != 2 || found[coderunner.StoredVolumes].Bytes != 2*4096 || found[coderunner.StoredReleases].Bytes != 300 || found[coderunner.StoredDependencies].Bytes != 5 ||
 		found[coderunner.StoredTemplates].Count != 2 || found[coderunner.StoredDatabase].Bytes == 0 {
 		t.Errorf("measured is %+v", d.Stored)
+	}
+	if want := []coderunner.Orphan{{Volume: "orphan", Bytes: 4096}}; !slices.Equal(d.Orphans, want) {
+		t.Errorf("volumes that no project has are %+v, want %+v", d.Orphans, want)
 	}
 	stored, at := w.Project(w.project.ID)
 	if at == nil || len(stored) != 3 || stored[0] != (coderunner.Stored{Kind: coderunner.StoredVolumes, Count: 1, Bytes: 4096}) || stored[1].Bytes != 300 || stored[2].Count != 2 {
@@ -163,6 +182,20 @@ func TestPassRemovesAndMeasures(t *testing.T) {
 	later := w.upload(t, "and one that is old already", 72*time.Hour)
 	w.Ask()
 	eventually(t, "the pass that was asked for", func() bool { return !there(later) })
+
+	// More runs than stay, all from long ago.
+	if _, err := w.store.Pool().Exec(t.Context(), `INSERT INTO runs (project_id, playbook, state, created_at, finished_at)
+		SELECT $1, 'deploy', 'FAILED', now() - interval '60 days', now() - interval '60 days' FROM generate_series(1, 207)`, w.project.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the old runs' end", func() bool {
+		w.Ask()
+		var runs int
+		if err := w.store.Pool().QueryRow(t.Context(), "SELECT count(*) FROM runs").Scan(&runs); err != nil || runs < 200 {
+			t.Fatal(runs, err)
+		}
+		return runs == 200
+	})
 }
 
 // TestFullDisk: nothing is begun, more is removed, the reserve goes; with room, all comes back.

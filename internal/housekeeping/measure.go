@@ -2,22 +2,35 @@ package housekeeping
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
+	"github.com/coderunner/coderunner/internal/store"
 )
 
 // measureTime bounds one measurement: it looks at every file of every volume.
 const measureTime = 5 * time.Minute
 
-// measure answers what is stored, in all and by project.
-func (k *Keeper) measure(ctx context.Context) (all []coderunner.Stored, projects map[string][]coderunner.Stored, err error) {
+// measured is what is stored, in all and by project, the database's largest tables, and what nobody owns.
+type measured struct {
+	all      []coderunner.Stored
+	tables   []coderunner.Table
+	projects map[string][]coderunner.Stored
+	orphans  []coderunner.Orphan
+}
+
+func (k *Keeper) measure(ctx context.Context) (m measured, err error) {
 	ctx, cancel := context.WithTimeout(ctx, measureTime)
 	defer cancel()
-	all, projects, err = k.store.StoredRows(ctx)
+	all, projects, err := k.store.StoredRows(ctx)
 	if err != nil {
-		return nil, nil, err
+		return m, err
+	}
+	if m.tables, err = k.store.LargestTables(ctx); err != nil {
+		return m, err
 	}
 	add := func(project string, s coderunner.Stored) {
 		all = append(all, s)
@@ -26,11 +39,11 @@ func (k *Keeper) measure(ctx context.Context) (all []coderunner.Stored, projects
 		}
 	}
 	if err := k.measureSnapshots(ctx, add); err != nil {
-		return nil, nil, err
+		return m, err
 	}
-	volumes, err := k.provider.ListVolumes(ctx, nil)
+	volumes, orphans, err := Volumes(ctx, k.store, k.provider)
 	if err != nil {
-		return nil, nil, err
+		return m, err
 	}
 	for _, v := range volumes {
 		bytes, err := k.provider.VolumeSize(ctx, v.Name)
@@ -38,21 +51,45 @@ func (k *Keeper) measure(ctx context.Context) (all []coderunner.Stored, projects
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return m, err
 		}
 		add(k.cfg.ProjectOf(v.Labels), coderunner.Stored{Kind: coderunner.StoredVolumes, Count: 1, Bytes: bytes})
+		if orphans[v.Name] {
+			m.orphans = append(m.orphans, coderunner.Orphan{Volume: v.Name, Bytes: bytes})
+		}
 	}
 	if k.cfg.Engine != nil {
 		engine, err := k.cfg.Engine(ctx)
 		if err != nil {
-			return nil, nil, err
+			return m, err
 		}
 		all = append(all, engine...)
 	}
 	for id, list := range projects {
 		projects[id] = byKind(list)
 	}
-	return byKind(all), projects, nil
+	slices.SortFunc(m.orphans, func(a, b coderunner.Orphan) int { return strings.Compare(a.Volume, b.Volume) })
+	m.all, m.projects = byKind(all), projects
+	return m, nil
+}
+
+// Volumes lists those of the instance, and which of them no project's database has. The
+// provider is asked first: a database's row is written before its volume is made.
+func Volumes(ctx context.Context, st *store.Store, provider sandbox.Provider) (all []sandbox.Volume, orphans map[string]bool, err error) {
+	if all, err = provider.ListVolumes(ctx, nil); err != nil {
+		return nil, nil, err
+	}
+	owned, err := st.DatabaseVolumes(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	orphans = map[string]bool{}
+	for _, v := range all {
+		if !owned[v.Name] {
+			orphans[v.Name] = true
+		}
+	}
+	return all, orphans, nil
 }
 
 // measureSnapshots tells the provider's word about sizes, and ours about what is what.

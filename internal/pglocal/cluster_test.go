@@ -383,7 +383,7 @@ func TestOtherReleaseIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := directory(t)
 	c := start(t, Config{Dir: dir})
-	binDir := newestBinDir("")
+	binDir := newestBinDir("", "postgres")
 	if err := c.Stop(limited(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (c *Cluster) findInstallation(ctx context.Context) (installation, error) {
 	}
 	binDir := c.binDir
 	if binDir == "" {
-		if binDir = newestBinDir(want); binDir == "" {
+		if binDir = newestBinDir(want, "postgres"); binDir == "" {
 			release := "postgresql"
 			if want != "" {
 				release += "-" + want
@@ -95,9 +95,10 @@ func (c *Cluster) findInstallation(ctx context.Context) (installation, error) {
 	return found, nil
 }
 
-// newestBinDir returns the binaries of release major, or of the newest if major is "".
-func newestBinDir(major string) string {
-	found, err := filepath.Glob(filepath.Join(distributionBins, "*", "bin", "postgres"))
+// newestBinDir returns the binaries of release major, or of the newest if major is "",
+// that has the program; "" if none has.
+func newestBinDir(major, program string) string {
+	found, err := filepath.Glob(filepath.Join(distributionBins, "*", "bin", program))
 	if err != nil {
 		return ""
 	}
@@ -187,8 +188,7 @@ func (c *Cluster) explain(err error, doing string) error {
 
 // explainOutput makes a sentence out of what a program of PostgreSQL printed.
 func (c *Cluster) explainOutput(output []byte, doing string, err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
-		bytes.Contains(output, []byte("No space left on device")) || bytes.Contains(output, []byte("Disk quota exceeded")) {
+	if fullDisk(err, output) {
 		return coderunner.Wrap(fmt.Errorf("%s: %w: %s", doing, err, lastLines(output)), coderunner.Unavailable,
 			"The disk that holds %s is full, so CodeRunner could not %s. Free some space and start again.", c.dir, doing)
 	}
@@ -196,6 +196,12 @@ func (c *Cluster) explainOutput(output []byte, doing string, err error) error {
 		return coderunner.Wrap(err, coderunner.Unavailable, "CodeRunner could not %s in %s: %v.", doing, c.dir, err)
 	}
 	return coderunner.Wrap(err, coderunner.Unavailable, "CodeRunner could not %s in %s. PostgreSQL said: %s", doing, c.dir, lastLines(output))
+}
+
+// fullDisk recognises it in an error and in what a program has printed.
+func fullDisk(err error, output []byte) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
+		bytes.Contains(output, []byte("No space left on device")) || bytes.Contains(output, []byte("Disk quota exceeded"))
 }
 
 func lastLines(output []byte) string {

@@ -367,7 +367,7 @@ func (st *step) runCommand(ctx context.Context, name, command string, env map[st
 	if err != nil {
 		return err
 	}
-	return st.diagnose(ctx, diagnosis.Evidence{Step: st.Name, Command: command, ExitCode: exit.Code, Signal: exit.Signal, OOMKilled: exit.OOMKilled, TimedOut: exit.TimedOut, Timeout: buildTime})
+	return st.diagnose(ctx, diagnosis.Evidence{Step: st.Name, Command: command, ExitCode: exit.Code, Signal: exit.Signal, OOMKilled: exit.OOMKilled, OverDisk: st.overDisk(exit), TimedOut: exit.TimedOut, Timeout: buildTime})
 }
 
 // diagnose turns evidence into the failure that ends the run.

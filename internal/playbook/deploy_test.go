@@ -22,12 +22,16 @@ func startPlatform(t *testing.T) *platform {
 	return startPlatformIn(t, t.TempDir(), testdb.New(t))
 }
 
-func startPlatformIn(t *testing.T, dir, dsn string) *platform {
+// startPlatformIn sets the engine before it starts.
+func startPlatformIn(t *testing.T, dir, dsn string, set ...func(*platform)) *platform {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p, err := openPlatform(ctx, dir, dsn, "test-"+strings.ToLower(rand.Text()[:10]))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, change := range set {
+		change(p)
 	}
 	if err := p.engine.Start(ctx); err != nil {
 		t.Fatal(err)

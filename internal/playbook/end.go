@@ -30,6 +30,7 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 	// epoch alone says whether the end may be written.
 	last, cancel := context.WithTimeout(context.WithoutCancel(owned), x.e.cfg.Lease)
 	defer cancel()
+	var next string
 	err := x.e.store.InTx(last, func(s *store.Store) error {
 		if err := x.log.End(last, s, lines...); err != nil {
 			return err
@@ -48,10 +49,14 @@ func (x *execution) end(owned context.Context, state coderunner.RunState, failur
 		if err != nil {
 			return err
 		}
-		return x.e.ringWaiting(last, s, x.project.ID)
+		next, err = x.e.ringWaiting(last, s, x.project.ID)
+		return err
 	})
 	if err != nil {
 		return x.abandon(owned, err)
+	}
+	if next != "" {
+		x.e.take(next)
 	}
 	x.e.tidy(x.project.ID)
 	x.e.log.Info("run ended", "run", x.run.ID, "playbook", x.run.Playbook, "project", x.project.ID, "state", state)

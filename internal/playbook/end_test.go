@@ -392,3 +392,39 @@ func TestResumedRunNeedsItsVariables(t *testing.T) {
 		t.Errorf("the run ended %s, %s", run.State, told(run.Failure))
 	}
 }
+
+// A rollback that is asked for in the moment in which its release goes is refused, not begun.
+func TestReleasesGoWhileNobodyCanAskForThem(t *testing.T) {
+	t.Parallel()
+	c := newCalm(t, func(_ context.Context, _ *calm, e *Engine) { e.cfg.Tidy = time.Hour })
+	s := c.samples[0]
+	c.serves(t, s)
+	first, err := c.platform.store.CurrentDeployment(t.Context(), s.user.ID, s.project.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.plan.Build.Value += " " // another release
+	c.serves(t, s)
+	asked := 0
+	c.breaks(func(ctx context.Context, call string) error {
+		if !strings.HasPrefix(call, "remove snapshot") {
+			return nil
+		}
+		asked++
+		soon, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		if _, _, err := c.engine.Rollback(soon, s.user.ID, first.ID); err == nil {
+			t.Errorf("a rollback begins while its release is removed (%s)", call)
+		}
+		return nil
+	})
+	if err := c.engine.tidyProject(t.Context(), s.project.ID, 1); err != nil {
+		t.Fatal(err)
+	}
+	if asked == 0 {
+		t.Error("nothing was removed")
+	}
+	if _, _, err := c.engine.Rollback(t.Context(), s.user.ID, first.ID); coderunner.KindOf(err) != coderunner.Conflict {
+		t.Errorf("afterwards a rollback answers %v", err)
+	}
+}

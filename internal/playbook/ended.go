@@ -16,7 +16,7 @@ const sandboxEndTime = time.Second
 // endedWithSandbox reports whether a process ended because its whole sandbox did:
 // by a reboot of the machine, or somebody on it. That is no fault of the user's.
 func (x *execution) endedWithSandbox(ctx context.Context, name string, exit sandbox.Exit) (bool, error) {
-	if exit.OOMKilled || exit.TimedOut {
+	if exit.OOMKilled || exit.OverDisk || exit.TimedOut {
 		return false, nil
 	}
 	for deadline := time.Now().Add(sandboxEndTime); ; {
@@ -33,6 +33,14 @@ func (x *execution) endedWithSandbox(ctx context.Context, name string, exit sand
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// overDisk is how much a sandbox may write, of one that was ended because it wrote more; else 0.
+func (x *execution) overDisk(exit sandbox.Exit) int64 {
+	if !exit.OverDisk {
+		return 0
+	}
+	return x.e.cfg.AppLimits.DiskBytes
 }
 
 // sandboxEnded is an error of ours, so that what was cut off is done again.
@@ -54,7 +62,7 @@ func (st *step) appEnded(ctx context.Context, status sandbox.ProcessStatus) erro
 		return sandboxEnded()
 	}
 	return st.printing().diagnose(ctx, diagnosis.Evidence{Step: "start", Command: st.deployment.Plan.Start.Value, Exited: true, ExitCode: status.Exit.Code, Signal: status.Exit.Signal,
-		OOMKilled: status.Exit.OOMKilled, Uptime: status.EndedAt.Sub(status.StartedAt)})
+		OOMKilled: status.Exit.OOMKilled, OverDisk: st.overDisk(status.Exit), Uptime: status.EndedAt.Sub(status.StartedAt)})
 }
 
 // stillRuns is nil while the app runs, and says why it does not.

@@ -92,6 +92,8 @@ type Engine struct {
 	queue     atomic.Pointer[river.Client[pgx.Tx]]
 	working   context.Context // of Start
 	busy      sync.WaitGroup
+	mu        sync.Mutex
+	stopped   bool // nothing more is begun
 	// breakpoint, when set by a test, is called as a step begins and after its
 	// work, before that is recorded.
 	breakpoint func(step string, done bool)
@@ -146,17 +148,26 @@ const (
 	queueKeeps  = time.Hour
 )
 
-// Work lets the run begin beside it: however many runs wait for a place to build,
-// they are not in the way of those that need none.
 func (w *runWorker) Work(_ context.Context, job *river.Job[runJob]) error {
-	e := w.engine
+	w.engine.take(job.Args.RunID)
+	return nil
+}
+
+// take looks at a run, beside whoever calls: however many runs wait for a place to
+// build, they are not in the way of those that need none. Whoever has begun a run calls
+// it at once; the queue rings for the runs of nodes that could not.
+func (e *Engine) take(runID string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return // it is left for the next process
+	}
 	e.busy.Go(func() {
-		if err := e.execute(e.working, job.Args.RunID); err != nil {
+		if err := e.execute(e.working, runID); err != nil {
 			// The sweep rings again; River's own retry would only do the same later.
-			e.log.Error("a run stopped before its end; it will be resumed", "run", job.Args.RunID, "err", err)
+			e.log.Error("a run stopped before its end; it will be resumed", "run", runID, "err", err)
 		}
 	})
-	return nil
 }
 
 // Start begins to take runs from the queue, until ctx ends. It returns at once.
@@ -196,6 +207,9 @@ func (e *Engine) Wait() {
 	if queue := e.queue.Load(); queue != nil {
 		<-queue.Stopped()
 	}
+	e.mu.Lock()
+	e.stopped = true
+	e.mu.Unlock()
 	e.busy.Wait()
 }
 

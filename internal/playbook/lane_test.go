@@ -125,7 +125,7 @@ func (l *lane) ownPostgres(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	if err := store.Migrate(ctx, pool); err != nil {
+	if err := store.Migrate(ctx, pool, nil); err != nil {
 		t.Fatal(err)
 	}
 	return cluster.DSN(pglocal.Database)

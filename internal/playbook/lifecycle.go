@@ -61,7 +61,7 @@ func (e *Engine) Rollback(ctx context.Context, userID, deploymentID string) (d c
 		return d, run, err
 	}
 	if to.ReleasedAt == nil || to.Release == nil {
-		return d, run, coderunner.Errorf(coderunner.Conflict, "What was built for deployment %d is not kept. Choose another one, or deploy that code again.", to.Number)
+		return d, run, notKept(to)
 	}
 	current, err := e.store.CurrentDeployment(ctx, userID, project.ID)
 	if err != nil {
@@ -71,6 +71,10 @@ func (e *Engine) Rollback(ctx context.Context, userID, deploymentID string) (d c
 		return d, run, coderunner.Errorf(coderunner.Conflict, "Deployment %d is the current one already. Restart it instead.", to.Number)
 	}
 	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: to.BundleID, Plan: to.Plan, Origin: coderunner.FromRollback, FromID: to.ID, Release: to.Release}, nil)
+}
+
+func notKept(d coderunner.Deployment) error {
+	return coderunner.Errorf(coderunner.Conflict, "What was built for deployment %d is not kept. Choose another one, or deploy that code again.", d.Number)
 }
 
 // RestartApp runs the current deployment in a new sandbox, with the variables as they
@@ -148,5 +152,8 @@ func (e *Engine) current(ctx context.Context, userID, projectID string, prepare 
 		run, err = e.begin(ctx, s, project, "project."+n.Playbook, n)
 		return err
 	})
+	if err == nil {
+		e.take(run.ID)
+	}
 	return run, err
 }

@@ -64,10 +64,17 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		book = DeployPlaybook
 	}
 	err = e.store.InTx(ctx, func(s *store.Store) error {
-		if n.Origin != coderunner.FromRollback {
-			if err := s.SetProjectPlan(ctx, project.ID, n.Plan); err != nil {
+		if err := s.LockProject(ctx, project.ID); err != nil { // from here on, what is kept stays kept
+			return err
+		}
+		if n.Origin == coderunner.FromRollback {
+			if to, err := s.DeploymentByID(ctx, n.FromID); err != nil {
 				return err
+			} else if to.Release == nil {
+				return notKept(to)
 			}
+		} else if err := s.SetProjectPlan(ctx, project.ID, n.Plan); err != nil {
+			return err
 		}
 		if deployment, err = s.CreateDeployment(ctx, n); err != nil {
 			return err
@@ -91,6 +98,9 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		run, err = e.begin(ctx, s, project, "deployment.create", store.NewRun{ProjectID: project.ID, DeploymentID: deployment.ID, Playbook: book, Steps: list})
 		return err
 	})
+	if err == nil {
+		e.take(run.ID)
+	}
 	return deployment, run, err
 }
 
@@ -219,6 +229,9 @@ func (e *Engine) Destroy(ctx context.Context, userID, projectID, confirm string)
 		run, err = e.begin(ctx, s, project, "project.destroy", store.NewRun{ProjectID: project.ID, Playbook: DestroyPlaybook, Steps: destroySteps()})
 		return err
 	})
+	if err == nil {
+		e.take(run.ID)
+	}
 	return run, err
 }
 
@@ -269,16 +282,16 @@ func (e *Engine) ring(ctx context.Context, s *store.Store, runID string) error {
 	return nil
 }
 
-// ringWaiting puts the project's next run on the queue, if one waits.
-func (e *Engine) ringWaiting(ctx context.Context, s *store.Store, projectID string) error {
+// ringWaiting puts the project's next run on the queue, and answers which, "" if none waits.
+func (e *Engine) ringWaiting(ctx context.Context, s *store.Store, projectID string) (runID string, err error) {
 	open, err := s.OpenRuns(ctx, projectID)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, r := range open {
 		if r.State == coderunner.RunQueued {
-			return e.ring(ctx, s, r.ID)
+			return r.ID, e.ring(ctx, s, r.ID)
 		}
 	}
-	return nil
+	return "", nil
 }

@@ -47,7 +47,7 @@ func (e *Engine) revive(ctx context.Context, r coderunner.SandboxRecord, m *mend
 	}
 	var last *coderunner.LastExit
 	if err == nil && !status.EndedAt.IsZero() {
-		last = &coderunner.LastExit{Code: status.Exit.Code, Signal: status.Exit.Signal, OOMKilled: status.Exit.OOMKilled, At: status.EndedAt}
+		last = &coderunner.LastExit{Code: status.Exit.Code, Signal: status.Exit.Signal, OOMKilled: status.Exit.OOMKilled, OverDisk: status.Exit.OverDisk, At: status.EndedAt}
 	}
 	e.beside(ctx, m, r.ID, func() error {
 		switch {
@@ -118,6 +118,11 @@ func (e *Engine) wanted(ctx context.Context, r coderunner.SandboxRecord) (x *exe
 func (e *Engine) reviveApp(ctx context.Context, x *execution, r coderunner.SandboxRecord, last *coderunner.LastExit) (err error) {
 	if x.variables, err = e.ranWith(ctx, x.project.ID, x.deployment.ID); err != nil {
 		return err
+	}
+	if last != nil && last.OverDisk { // its sandbox is about to be made anew: what it printed, and why it ended, is read before
+		if err := e.drainOutput(ctx, r.ID); err != nil {
+			return err
+		}
 	}
 	if err := e.bootApp(ctx, x, r.ID); err != nil {
 		return err
@@ -215,19 +220,25 @@ func (e *Engine) giveUp(ctx context.Context, x *execution, r coderunner.SandboxR
 		return err
 	}
 	cause := diagnosis.Diagnose(diagnosis.Evidence{Step: "start", Command: x.deployment.Plan.Start.Value, Exited: true, ExitCode: status.Exit.Code, Signal: status.Exit.Signal,
-		OOMKilled: status.Exit.OOMKilled, Uptime: status.EndedAt.Sub(status.StartedAt), Lines: lines, Plan: x.deployment.Plan})
+		OOMKilled: status.Exit.OOMKilled, OverDisk: x.overDisk(status.Exit), Uptime: status.EndedAt.Sub(status.StartedAt), Lines: lines, Plan: x.deployment.Plan})
 	failure := &coderunner.Failure{ID: coderunner.Crashed, Blame: cause.Blame, Title: fmt.Sprintf("The app ended %d times in a row; it is not started again.", maxRevivals+1),
 		Detail: cause.Title + " " + cause.Detail, Next: cause.Next, ExitCode: cause.ExitCode, Lines: cause.Lines}
-	return e.store.InTx(ctx, func(s *store.Store) error {
+	ours := false
+	err = e.store.InTx(ctx, func(s *store.Store) error {
 		now, err := s.DeploymentByID(ctx, x.deployment.ID)
 		if err != nil || now.Status != coderunner.Running || now.AppSandboxID != r.ID {
 			return err // a run has begun meanwhile, and ended it
 		}
+		ours = true
 		if err := s.SetDeploymentFailure(ctx, x.deployment.ID, failure); err != nil {
 			return err
 		}
 		return s.SetDeploymentStatus(ctx, x.deployment.ID, coderunner.Failed)
 	})
+	if err != nil || !ours || !status.Exit.OverDisk {
+		return err
+	}
+	return e.provider.Destroy(ctx, r.ID) // what it has written would lie there for nobody
 }
 
 // lastOutput answers the last lines that a deployment's app has printed.

@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -143,6 +144,14 @@ func (w *ward) ends(sandboxID string) {
 	w.cloud.sandboxes[sandboxID].processes[appProcess].end(11)
 }
 
+// fills ends an app with its sandbox, for what it has written.
+func (w *ward) fills(sandboxID string) {
+	w.cloud.mu.Lock()
+	defer w.cloud.mu.Unlock()
+	w.cloud.sandboxes[sandboxID].stop(9)
+	w.cloud.sandboxes[sandboxID].processes[appProcess].status.Exit.OverDisk = true
+}
+
 // is reads an app again, and how often it was started again.
 func (w *ward) is(d coderunner.Deployment) (now coderunner.Deployment, restarts int) {
 	w.t.Helper()
@@ -212,6 +221,65 @@ func TestErrorsOfOursDoNotCrashAnApp(t *testing.T) {
 	w.look()
 	if now, _ := w.is(d); now.Status != coderunner.Failed || now.Failure == nil || now.Failure.ID != coderunner.Crashed {
 		t.Errorf("after its last end it is %s: %+v", now.Status, now.Failure)
+	}
+}
+
+// TestAppOverItsDisk is started again as after any end of its own, and its pages say why
+// it ended. Once it is given up, what it has written goes.
+func TestAppOverItsDisk(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.engine.cfg.AppLimits.DiskBytes = 8 << 30
+	drained := 0
+	w.engine.cfg.Output.Drain = func(context.Context, string) error { drained++; return nil }
+	d := w.app("hoarder")
+	w.look()
+	for ends := 1; ends < maxRevivals; ends++ {
+		w.fills(d.AppSandboxID)
+		w.later()
+		w.look()
+		if now, restarts := w.is(d); now.Status != coderunner.Running || restarts != ends+1 || !w.cloud.runs(d.AppSandboxID) || drained != ends {
+			t.Fatalf("after its end %d it is %s, started %d times, its output read %d times: %+v", ends, now.Status, restarts, drained, now.Failure)
+		}
+	}
+	records, err := w.store.ProjectSandboxes(t.Context(), d.ProjectID)
+	if err != nil || len(records) != 1 || records[0].LastExit == nil || !records[0].LastExit.OverDisk {
+		t.Errorf("its sandbox is recorded as %+v, %v", records, err)
+	}
+	w.fills(d.AppSandboxID)
+	w.later()
+	w.look()
+	now, _ := w.is(d)
+	if now.Status != coderunner.Failed || now.Failure == nil || now.Failure.ID != coderunner.Crashed || now.Failure.Blame != coderunner.Theirs ||
+		!strings.Contains(now.Failure.Detail, "The app wrote more than 8 GiB to its disk and was ended.") {
+		t.Errorf("after its last end it is %s: %+v", now.Status, now.Failure)
+	}
+	if names := w.cloud.names(); names[d.AppSandboxID] {
+		t.Error("what it has written is there still")
+	}
+}
+
+// TestCleanupLeavesVolumes, whose project is unknown or gone too, however much room is wanted.
+func TestCleanupLeavesVolumes(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	d := w.app("keeper")
+	const unknown = "00000000-0000-0000-0000-000000000000"
+	w.cloud.volumes = map[string]sandbox.Volume{"without": {Name: "without"}, "unknown": {Name: "unknown", Labels: ProjectLabels(unknown)}, "known": {Name: "known", Labels: ProjectLabels(d.ProjectID)}}
+	w.cloud.networks = map[string]bool{projectNetwork(unknown): true}
+	if _, err := w.engine.provider.Create(t.Context(), sandbox.Spec{Name: "lost", Labels: ProjectLabels(unknown), Volumes: []sandbox.Mount{{Volume: "mounted", Path: "/data", Labels: ProjectLabels(unknown)}}}); err != nil {
+		t.Fatal(err)
+	}
+	w.look()
+	w.look()
+	if err := errors.Join(w.engine.tidyProject(t.Context(), d.ProjectID, 0), w.engine.tidyAll(t.Context(), 0), w.engine.Squeeze(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if w.cloud.names()["lost"] {
+		t.Error("the sandbox of nobody is there")
+	}
+	if len(w.cloud.volumes) != 4 {
+		t.Errorf("of four volumes there are %v", w.cloud.volumes)
 	}
 }
 

@@ -68,11 +68,23 @@ func (e *Engine) Squeeze(ctx context.Context) error {
 
 // tidyProject lets go of all releases but the newest keep, with the variables that they ran with,
 // of release snapshots that nothing refers to any more, and of records of snapshots that do not exist.
+// A project with a run is looked at after that.
 func (e *Engine) tidyProject(ctx context.Context, projectID string, keep int) error {
-	open, err := e.store.OpenRuns(ctx, projectID)
-	if err != nil || len(open) > 0 {
-		return err // it will be looked at after them
-	}
+	return e.whileIdle(ctx, projectID, func(ctx context.Context) error { return e.tidyIdle(ctx, projectID, keep) })
+}
+
+// tidyTime is how long a request of a user's may be held up by what is tidied.
+const tidyTime = 10 * time.Second
+
+// whileIdle does something that no run of the project must see half done: none is open, and
+// one that is asked for begins afterwards. With an open one it does nothing.
+func (e *Engine) whileIdle(ctx context.Context, projectID string, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, tidyTime)
+	defer cancel()
+	return e.store.WhileIdle(ctx, projectID, func() error { return do(ctx) })
+}
+
+func (e *Engine) tidyIdle(ctx context.Context, projectID string, keep int) error {
 	kept, err := e.store.KeptReleases(ctx, projectID)
 	if err != nil {
 		return err
@@ -183,19 +195,15 @@ func (e *Engine) tidyAll(ctx context.Context, limit int64) error {
 		if s.Kind != coderunner.DependencySnapshot {
 			continue
 		}
-		open, err := e.store.OpenRuns(ctx, s.ProjectID)
+		err := e.whileIdle(ctx, s.ProjectID, func(ctx context.Context) error {
+			gone, err := e.dropSnapshot(ctx, s)
+			if gone {
+				bytes -= size[s.Name]
+			}
+			return err
+		})
 		if err != nil {
 			return err
-		}
-		if len(open) > 0 {
-			continue
-		}
-		gone, err := e.dropSnapshot(ctx, s)
-		if err != nil {
-			return err
-		}
-		if gone {
-			bytes -= size[s.Name]
 		}
 	}
 	return nil

@@ -407,6 +407,8 @@ func endOf(e sandbox.Exit) string {
 	switch {
 	case e.OOMKilled:
 		return "The app was ended: it used more memory than its sandbox has."
+	case e.OverDisk:
+		return "The app was ended: it wrote more to its disk than it may."
 	case e.Signal != 0:
 		return fmt.Sprintf("The app was ended by %s.", unix.SignalName(unix.Signal(e.Signal)))
 	}

@@ -40,7 +40,8 @@ type Provider interface {
 	// A sandbox with the same name that this instance created is adopted (and booted
 	// if its machine had stopped). Its files are left as they are then, and spec.Files
 	// is not compared with what it was made with; only one whose Create was
-	// cut off before all files were there is made anew.
+	// cut off before all files were there is made anew, and one that was ended for
+	// what it had written (Limits.DiskBytes). What that one's processes printed stays.
 	Create(ctx context.Context, spec Spec) (Info, error)
 
 	// Get observes one sandbox.
@@ -233,6 +234,10 @@ type Limits struct {
 	MemoryBytes int64
 	CPUs        float64 // 1.5 is one and a half cores
 	PIDs        int64
+	// DiskBytes bounds what it has written to its root, beside what the root was made from and
+	// volumes. A sandbox that is found over it, within some seconds, is ended with all that
+	// runs in it, see Exit.OverDisk; it is stopped then, and Create makes it anew.
+	DiskBytes int64
 }
 
 // Mount puts a volume into the sandbox. The volume is made at first use, as a copy of
@@ -282,6 +287,7 @@ type Exit struct {
 	Code      int  // 0…255; 128+n when signal n ended it
 	Signal    int  // 0 if none
 	OOMKilled bool // the sandbox's memory limit killed something while it ran
+	OverDisk  bool // the sandbox wrote more than its disk limit, and was ended with all that ran in it
 	TimedOut  bool
 }
 

@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -50,7 +52,7 @@ func TestMigrateAtOnce(t *testing.T) {
 			own, err := pgxpool.NewWithConfig(t.Context(), pool.Config())
 			if err == nil {
 				defer own.Close()
-				err = store.Migrate(t.Context(), own)
+				err = store.Migrate(t.Context(), own, nil)
 			}
 			results <- err
 		}()
@@ -61,6 +63,72 @@ func TestMigrateAtOnce(t *testing.T) {
 		}
 	}
 	must(store.New(pool).CreateUser(t.Context(), "ada@example.com", "hash"))(t)
+}
+
+// TestBeforeMigrations: one of the programs that start at the same time is told before it
+// changes what is there, none for a schema that is new or the newest, and who says no keeps
+// everything as it is.
+func TestBeforeMigrations(t *testing.T) {
+	t.Parallel()
+	pool := testdb.NewPool(t)
+	ctx := t.Context()
+	never := func(context.Context, int64) error { t.Error("the newest schema was to be changed"); return nil }
+	if err := store.Migrate(ctx, pool, never); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(ctx, emptyDatabase(t), never); err != nil {
+		t.Fatal(err)
+	}
+	version := func() (newest int64) {
+		if err := pool.QueryRow(ctx, "SELECT max(version_id) FROM goose_db_version").Scan(&newest); err != nil {
+			t.Fatal(err)
+		}
+		return newest
+	}
+	files, err := fs.Sub(db.Migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := stdlib.OpenDBFromPool(pool)
+	defer conn.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, conn, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := version()
+	if _, err := provider.Down(ctx); err != nil {
+		t.Fatal(err)
+	}
+	former, refusal := version(), errors.New("no copy")
+	if err := store.Migrate(ctx, pool, func(context.Context, int64) error { return refusal }); !errors.Is(err, refusal) || version() != former {
+		t.Errorf("refused, it is %d after %d, %v", version(), former, err)
+	}
+	var told atomic.Int64
+	results := make(chan error, 4)
+	for range cap(results) {
+		go func() {
+			own, err := pgxpool.NewWithConfig(ctx, pool.Config())
+			if err == nil {
+				defer own.Close()
+				err = store.Migrate(ctx, own, func(_ context.Context, version int64) error { told.Add(version); return nil })
+			}
+			results <- err
+		}()
+	}
+	for range cap(results) {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if told.Load() != former || version() != newest {
+		t.Errorf("told of %d in all, the schema was %d and is %d", told.Load(), former, version())
+	}
+	if _, err := pool.Exec(ctx, "DELETE FROM river_migration WHERE version = (SELECT max(version) FROM river_migration)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(ctx, pool, func(context.Context, int64) error { return refusal }); !errors.Is(err, refusal) {
+		t.Errorf("of a change to the queue's tables alone nobody is told: %v", err)
+	}
 }
 
 // TestMigrateKeepsRows: what was written under the first schema is there under the newest.
@@ -90,7 +158,7 @@ func TestMigrateKeepsRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Migrate(ctx, pool); err != nil {
+	if err := store.Migrate(ctx, pool, nil); err != nil {
 		t.Fatal(err)
 	}
 	s := store.New(pool)

@@ -46,6 +46,16 @@ func (s *Store) BundleHashes(ctx context.Context) (map[string]bool, error) {
 	return wanted, translate(err, "bundle")
 }
 
+// DatabaseVolumes are the volumes that some database has.
+func (s *Store) DatabaseVolumes(ctx context.Context) (map[string]bool, error) {
+	names, err := s.q.DatabaseVolumes(ctx)
+	owned := make(map[string]bool, len(names))
+	for _, name := range names {
+		owned[name] = true
+	}
+	return owned, translate(err, "database")
+}
+
 // UserUploadBytes is what all uploads of a user take on disk.
 func (s *Store) UserUploadBytes(ctx context.Context, userID string) (int64, error) {
 	bytes, err := s.q.UserUploadBytes(ctx, userID)
@@ -62,6 +72,69 @@ func (s *Store) DropOldRunLogs(ctx context.Context, age time.Duration, keep int)
 	lines, err = inBatches(func() (int64, error) { return s.q.DeleteDroppedLines(ctx, batch) })
 	return runs, lines, translate(err, "run")
 }
+
+// history is how many runs or deployments go in one statement.
+const history = 1000
+
+// ForgetHistory forgets runs, with their steps, and deployments that neither serve nor can be
+// rolled back to: of each project those that are not among its newest keep and ended
+// longer than age ago; of projects destroyed longer than age ago all. Nothing that is at work,
+// or that something which stays refers to, goes. A project's own row stays, and its newest deployment's
+// while it lives, so that neither its address nor a number is given twice.
+func (s *Store) ForgetHistory(ctx context.Context, age time.Duration, keep int) (runs, deployments int64, err error) {
+	keep = max(keep, 1)
+	projects, err := s.q.ProjectsWithOldHistory(ctx, age.Seconds(), int32(keep))
+	if err != nil {
+		return 0, 0, translate(err, "project")
+	}
+	for _, p := range projects {
+		newest := int32(keep)
+		if p.Destroyed {
+			newest = 0
+		}
+		n, err := s.forget(ctx, p.ID, func(s *Store) (int64, error) {
+			return s.q.ForgetRuns(ctx, sqlc.ForgetRunsParams{ProjectID: p.ID, Keep: newest, AgeSeconds: age.Seconds(), Batch: history})
+		})
+		if runs += n; err != nil {
+			return runs, deployments, err
+		}
+		n, err = s.forget(ctx, p.ID, func(s *Store) (int64, error) {
+			return s.q.ForgetDeployments(ctx, sqlc.ForgetDeploymentsParams{ProjectID: p.ID, Keep: newest, AgeSeconds: age.Seconds(), Batch: history})
+		})
+		if deployments += n; err != nil {
+			return runs, deployments, err
+		}
+	}
+	return runs, deployments, nil
+}
+
+// forget repeats remove until it finds nothing more, each time while it holds the project's
+// row: nobody makes a run or a deployment meanwhile.
+func (s *Store) forget(ctx context.Context, project string, remove func(*Store) (int64, error)) (int64, error) {
+	return inBatches(func() (n int64, err error) {
+		err = s.InTx(ctx, func(s *Store) error {
+			if err := s.q.LockProject(ctx, project); err != nil {
+				return translate(err, "project")
+			}
+			n, err = remove(s)
+			return translate(err, "run")
+		})
+		return n, err
+	})
+}
+
+// LargestTables are those of the platform's database that take most, the logs' left out,
+// which are measured by themselves.
+func (s *Store) LargestTables(ctx context.Context) ([]coderunner.Table, error) {
+	rows, err := s.q.LargestTables(ctx, largestTables)
+	tables := make([]coderunner.Table, len(rows))
+	for i, r := range rows {
+		tables[i] = coderunner.Table(r)
+	}
+	return tables, translate(err, "database")
+}
+
+const largestTables = 5
 
 // DeleteOldAuditEvents deletes those older than age and answers how many.
 func (s *Store) DeleteOldAuditEvents(ctx context.Context, age time.Duration) (int64, error) {

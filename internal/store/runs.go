@@ -31,12 +31,31 @@ type NewRun struct {
 	Steps        []coderunner.Step
 }
 
+// LockProject keeps runs of the project from being created until s's transaction ends.
+func (s *Store) LockProject(ctx context.Context, projectID string) error {
+	return translate(s.q.LockProject(ctx, projectID), "project")
+}
+
+// WhileIdle does something while the project has no open run, and none can be created;
+// with one, it does nothing. It holds a connection: be quick.
+func (s *Store) WhileIdle(ctx context.Context, projectID string, do func() error) error {
+	return s.InTx(ctx, func(s *Store) error {
+		if err := s.LockProject(ctx, projectID); err != nil {
+			return err
+		}
+		if open, err := s.OpenRuns(ctx, projectID); err != nil || len(open) > 0 {
+			return err
+		}
+		return do()
+	})
+}
+
 // CreateRun adds a run with its steps, QUEUED. A run of the project that still
 // waits is CANCELLED, replaced by this one, and answered as well.
 func (s *Store) CreateRun(ctx context.Context, n NewRun) (out coderunner.Run, replaced *coderunner.Run, err error) {
 	err = s.InTx(ctx, func(s *Store) error {
-		if err := s.q.LockProject(ctx, n.ProjectID); err != nil {
-			return translate(err, "project")
+		if err := s.LockProject(ctx, n.ProjectID); err != nil {
+			return err
 		}
 		open, err := s.OpenRuns(ctx, n.ProjectID)
 		if err != nil {

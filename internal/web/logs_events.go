@@ -8,12 +8,13 @@ import (
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/runlog"
+	"github.com/coderunner/coderunner/internal/stream"
 	"github.com/coderunner/coderunner/views"
 )
 
 // logEvents follows a runtime log from a line on, as an event stream of "lines" events
 // like runEvents. It has no end: the log goes on. Only a reader that is dropped, one
-// whose session ends, and the server's own end close it.
+// whose session ends or whose place is taken, and the server's own end close it.
 func (s *site) logEvents(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
 	l, err := s.readLogs(r, user)
 	if err != nil {
@@ -25,18 +26,19 @@ func (s *site) logEvents(w http.ResponseWriter, r *http.Request, user coderunner
 	}
 	reader := s.Hub.ReadRuntime(l.project.ID)
 	defer reader.Close()
-	stream := s.openStream(w)
-	defer stream.close()
+	out := stream.Open(w, stream.Events, s.WriteTimeout)
+	defer out.Close()
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	follow := logFollower{site: s, stream: stream, reader: reader, user: user, log: l, after: after}
-	keepAlive := time.NewTicker(s.KeepAlive)
-	defer keepAlive.Stop()
-	// At once, so that the page knows that it is connected.
-	if err := stream.comment("following"); err != nil {
+	crowded, leave := s.Streams.Enter(user.ID)
+	defer leave()
+	if err := out.Begin(began(after)); err != nil {
 		return nil
 	}
+	follow := logFollower{site: s, out: out, reader: reader, user: user, log: l, after: after}
+	keepAlive := time.NewTicker(s.KeepAlive)
+	defer keepAlive.Stop()
 	for {
 		if err := follow.send(r.Context()); err != nil {
 			s.logStream(r, err)
@@ -48,9 +50,12 @@ func (s *site) logEvents(w http.ResponseWriter, r *http.Request, user coderunner
 			if s.loggedOut(r) {
 				return nil
 			}
-			if err := stream.comment("still here"); err != nil {
+			if err := out.Comment("still here"); err != nil {
 				return nil
 			}
+		case <-crowded:
+			_ = out.Crowded() // whoever has gone does not need it
+			return nil
 		case <-r.Context().Done():
 			return nil
 		case <-s.Hub.Closed():
@@ -62,7 +67,7 @@ func (s *site) logEvents(w http.ResponseWriter, r *http.Request, user coderunner
 // logFollower is how far one reader has come.
 type logFollower struct {
 	site   *site
-	stream *stream
+	out    *stream.Writer
 	reader *runlog.RuntimeReader
 	user   coderunner.User
 	log    runtimeLog
@@ -90,7 +95,7 @@ func (f *logFollower) send(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := f.stream.write(event); err != nil {
+		if err := f.out.Write(event); err != nil {
 			return err
 		}
 	}

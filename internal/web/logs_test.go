@@ -89,8 +89,8 @@ func TestLogsStreamShowsEachLineOnceAcrossReconnects(t *testing.T) {
 
 	s = w.ada.stream(connect, "Last-Event-ID", first.id)
 	late := w.ada.stream(connect, "Last-Event-ID", "1900")
-	s.until(":")
-	late.until(":")
+	s.until("began")
+	late.until("began")
 	for i := 1901; i <= 1950; i++ {
 		app.print(coderunner.Stdout, time.Now(), texts(i, i)...)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/stream"
 	"github.com/coderunner/coderunner/views"
 )
 
@@ -26,9 +27,11 @@ const (
 
 // runEvents follows a run from a line on, as an event stream:
 //
+//	event: began    nothing yet, but the stream gets through
 //	event: lines    lines as HTML; the id is the last one's number
 //	(unnamed)       what stands beside the log, after each change of it
 //	event: end      the run has ended and every line was sent; the last one's number
+//	event: crowded  a newer stream of the user's took this one's place; see stream.Places
 //
 // It begins after the line that Last-Event-ID names, else after the query's. Who
 // reconnects sees every line once. The rows are the truth; the hub only says when
@@ -46,12 +49,17 @@ func (s *site) runEvents(w http.ResponseWriter, r *http.Request, user coderunner
 	}
 	changed, unsubscribe := s.Hub.Subscribe(run.ID)
 	defer unsubscribe()
-	stream := s.openStream(w)
-	defer stream.close()
+	out := stream.Open(w, stream.Events, s.WriteTimeout)
+	defer out.Close()
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	follow := follower{site: s, stream: stream, user: user, run: run.ID, after: after}
+	crowded, leave := s.Streams.Enter(user.ID)
+	defer leave()
+	if err := out.Begin(began(after)); err != nil {
+		return nil
+	}
+	follow := follower{site: s, out: out, user: user, run: run.ID, after: after}
 	keepAlive := time.NewTicker(s.KeepAlive)
 	defer keepAlive.Stop()
 	for {
@@ -69,7 +77,10 @@ func (s *site) runEvents(w http.ResponseWriter, r *http.Request, user coderunner
 			if s.loggedOut(r) {
 				return nil
 			}
-			err = stream.comment("still here")
+			err = out.Comment("still here")
+		case <-crowded:
+			_ = out.Crowded() // whoever has gone does not need it
+			return nil
 		case <-r.Context().Done():
 			return nil
 		case <-s.Hub.Closed():
@@ -100,7 +111,7 @@ func (s *site) logStream(r *http.Request, err error) {
 // follower is how far one reader has come.
 type follower struct {
 	site     *site
-	stream   *stream
+	out      *stream.Writer
 	user     coderunner.User
 	run      string
 	after    int64
@@ -119,14 +130,14 @@ func (f *follower) send(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	if state := stateOf(page); !bytes.Equal(state, f.progress) && (!more || !page.Run.State.Ended()) {
-		if err := f.stream.event(ctx, "", "", views.RunProgress(page)); err != nil {
+		if err := f.event(ctx, "", "", views.RunProgress(page)); err != nil {
 			return false, err
 		}
 		f.progress = state
 	}
 	if !more && page.Run.State.Ended() {
 		f.over = true
-		return false, f.stream.event(ctx, "end", "", templ.Raw(strconv.FormatInt(f.after, 10)))
+		return false, f.event(ctx, "end", "", templ.Raw(strconv.FormatInt(f.after, 10)))
 	}
 	return more, nil
 }
@@ -138,12 +149,21 @@ func (f *follower) sendLines(ctx context.Context, steps []coderunner.Step) (more
 			return false, err
 		}
 		last := lines[len(lines)-1].Seq
-		if err := f.stream.event(ctx, "lines", strconv.FormatInt(last, 10), views.LogLines(lines, steps)); err != nil {
+		if err := f.event(ctx, "lines", strconv.FormatInt(last, 10), views.LogLines(lines, steps)); err != nil {
 			return false, err
 		}
 		f.after = last
 	}
 	return true, nil
+}
+
+// event sends one event; name and id may be "".
+func (f *follower) event(ctx context.Context, name, id string, data templ.Component) error {
+	event, err := eventOf(ctx, name, id, data)
+	if err != nil {
+		return err
+	}
+	return f.out.Write(event)
 }
 
 // stateOf is all that the unnamed event shows but the time that passes.
@@ -160,30 +180,9 @@ func stateOf(page views.RunPage) []byte {
 	return state
 }
 
-// stream writes server-sent events.
-type stream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	timeout time.Duration
-	broken  bool
-}
-
-func (s *site) openStream(w http.ResponseWriter) *stream {
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream; charset=utf-8")
-	header.Set("Cache-Control", "no-store, no-transform")
-	header.Set("X-Accel-Buffering", "no") // proxies pass each event on at once
-	w.WriteHeader(http.StatusOK)
-	return &stream{w: w, control: http.NewResponseController(w), timeout: s.WriteTimeout}
-}
-
-// event sends one event; name and id may be "".
-func (s *stream) event(ctx context.Context, name, id string, data templ.Component) error {
-	event, err := eventOf(ctx, name, id, data)
-	if err != nil {
-		return err
-	}
-	return s.write(event)
+// began is a page's first event: the stream gets through, and goes on after this line.
+func began(after int64) string {
+	return "event: began\nid: " + strconv.FormatInt(after, 10) + "\n\n"
 }
 
 // eventOf is one event as it is sent.
@@ -205,26 +204,4 @@ func eventOf(ctx context.Context, name, id string, data templ.Component) ([]byte
 	}
 	event.WriteByte('\n')
 	return event.Bytes(), nil
-}
-
-// comment is ignored by whoever reads it; it keeps the connection from looking dead.
-func (s *stream) comment(text string) error { return s.write([]byte(": " + text + "\n\n")) }
-
-// close leaves a connection that still works without a deadline, for its next request.
-func (s *stream) close() {
-	if !s.broken {
-		_ = s.control.SetWriteDeadline(time.Time{})
-	}
-}
-
-// write gives the reader its time and passes the bytes on.
-func (s *stream) write(b []byte) (err error) {
-	defer func() { s.broken = err != nil }()
-	if err := s.control.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if _, err := s.w.Write(b); err != nil {
-		return err
-	}
-	return s.control.Flush()
 }

@@ -19,7 +19,10 @@ import (
 )
 
 // event is one server-sent event; a comment has name ":".
-type event struct{ name, id, data string }
+type event struct {
+	name, id, data, retry string
+	size                  int // of the whole of it, in bytes
+}
 
 // stream is an open event stream.
 type stream struct {
@@ -56,6 +59,7 @@ func (s *stream) next() (e event, ok bool) {
 		if err != nil {
 			return e, false
 		}
+		e.size += len(line)
 		line = strings.TrimSuffix(line, "\n")
 		field, value, _ := strings.Cut(line, ": ")
 		switch {
@@ -65,6 +69,8 @@ func (s *stream) next() (e event, ok bool) {
 			e.name = ":"
 		case field == "event":
 			e.name = value
+		case field == "retry":
+			e.retry = value
 		case field == "id":
 			e.id = value
 		case field == "data":
@@ -128,8 +134,8 @@ func TestStreamShowsEachLineOnceAcrossReconnects(t *testing.T) {
 	w.say(lease, views.LogFirst+1, texts(views.LogFirst+1, 1300)...)
 	s := w.ada.stream(connect)
 	first, before := s.until("lines")
-	if len(before) != 0 {
-		t.Errorf("%d events before the first lines", len(before))
+	if len(before) != 1 || before[0].name != "began" || before[0].id != "500" || before[0].size < 2<<10 || before[0].retry != "1000" {
+		t.Errorf("before the first lines came %+v, want more than a proxy holds back", before)
 	}
 	seen = append(seen, lineNumbers(t, first.data)...)
 	if first.id != strconv.Itoa(seen[len(seen)-1]) {
@@ -168,7 +174,7 @@ func TestStreamShowsEachLineOnceAcrossReconnects(t *testing.T) {
 	}
 	// Who comes after the end gets the end at once.
 	_, before = w.ada.stream("/runs/" + run.ID + "/events?after=1311").until("end")
-	if len(before) != 1 || before[0].name != "" {
+	if len(before) != 2 || before[1].name != "" {
 		t.Errorf("%d events before the end, want how it ended", len(before))
 	}
 }
@@ -235,6 +241,40 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 		}
 	}
 	w.ada.get("/runs/"+run.ID+"/events", "Accept", "text/event-stream").want(http.StatusUnauthorized)
+}
+
+// Somebody with a page open in every tab gets one more that is live, and the oldest is
+// told. The others go on.
+func TestTheOldestOfAUsersPagesMakesRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, run, lease := w.deployed(w.ada, "shop")
+	path := "/runs/" + run.ID + "/events"
+	logs := w.ada.stream("/projects/" + p.ID + "/logs/events")
+	if e, _ := logs.next(); e.name != "began" || e.size < 2<<10 || e.retry != "1000" {
+		t.Errorf("the stream begins with %+v", e)
+	}
+	var runs []*stream
+	for range coderunner.MaxStreams {
+		s := w.ada.stream(path)
+		s.until("began")
+		runs = append(runs, s)
+	}
+	logs.until("crowded")
+	if e, more := logs.next(); more {
+		t.Errorf("after its last event comes %+v", e)
+	}
+	w.say(lease, 1, "still live")
+	for _, s := range runs {
+		s.until("lines")
+	}
+	w.ada.do(http.MethodHead, path, nil).want(http.StatusOK) // takes no place
+	w.ada.stream(path).until("began")
+	runs[0].until("crowded")
+	w.finish(lease, coderunner.RunSucceeded, nil)
+	for _, s := range runs[1:] {
+		s.until("end")
+	}
 }
 
 // stoppedHub is a hub of a server that is about to stop.

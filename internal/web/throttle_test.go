@@ -39,11 +39,11 @@ func TestGuessingIsThrottled(t *testing.T) {
 		other                browser // who is let in all the same
 		otherEmail           string
 	}{
-		{"log-ins of one account", "/login", "Too many tries to log in. Try again in %s seconds.", 30, http.StatusUnauthorized,
+		{"log-ins of one account", "/login", "Too many tries to log in. Try again in %s second", 30, http.StatusUnauthorized,
 			everywhere, func(int) string { return "grace@example.com" }, func(int) string { return wrong }, everywhere(0), anybody(0)},
-		{"log-ins of one address", "/login", "Too many tries to log in. Try again in %s seconds.", 50, http.StatusUnauthorized,
+		{"log-ins of one address", "/login", "Too many tries to log in. Try again in %s second", 50, http.StatusUnauthorized,
 			func(int) browser { return here }, anybody, func(int) string { return wrong }, everywhere(1), anybody(1)},
-		{"sign-ups of one account", "/signup", "Too many tries to make an account with this e-mail address. Try again in %s seconds.", 9, http.StatusConflict, // and the one that made it
+		{"sign-ups of one account", "/signup", "Too many tries to make an account with this e-mail address. Try again in %s second", 9, http.StatusConflict, // and the one that made it
 			everywhere, func(int) string { return "grace@example.com" }, func(int) string { return password }, everywhere(2), "grace@example.org"},
 	} {
 		try := func(b browser, email, password string) answer {
@@ -76,7 +76,7 @@ func TestGuessingIsThrottled(t *testing.T) {
 		more++
 		return many.post("/signup", url.Values{"email": {fmt.Sprint("more", more, "@example.com")}, "password": {password}})
 	})
-	refused.wantText(".flash-error", fmt.Sprintf("Too many accounts were made from your address. Try again in %s seconds.", refused.header.Get("Retry-After")))
+	refused.wantText(".flash-error", fmt.Sprintf("Too many accounts were made from your address. Try again in %s second", refused.header.Get("Retry-After")))
 	w.from("127.0.3.2").post("/signup", url.Values{"email": {"other@example.com"}, "password": {password}}).wantRedirect("/projects")
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/coderunner/coderunner/internal/project"
 	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/stream"
 	"github.com/coderunner/coderunner/static"
 	"github.com/coderunner/coderunner/views"
 )
@@ -106,6 +107,11 @@ type Services struct {
 	// was measured (nil: never). Optional.
 	Disk        func() coderunner.Disk
 	ProjectDisk func(projectID string) ([]coderunner.Stored, *time.Time)
+	// Machine answers what the server runs on, and what of it may not work. Optional.
+	Machine func(ctx context.Context) []coderunner.Part
+
+	// Streams counts those that are open, the API's as well. Its own if nil.
+	Streams *stream.Places
 
 	UploadLimit int64 // bytes of one upload
 	Log         *slog.Logger
@@ -126,6 +132,9 @@ func New(services Services) http.Handler {
 	s := &site{Services: services, router: chi.NewRouter()}
 	if s.Log == nil {
 		s.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if s.Streams == nil {
+		s.Streams = &stream.Places{}
 	}
 	if s.KeepAlive == 0 {
 		s.KeepAlive = 15 * time.Second
@@ -157,6 +166,7 @@ func (s *site) routes(r chi.Router) {
 	r.Post("/account/sessions/{session}/revoke", s.private(s.revokeSession))
 	r.Get("/appliances", s.private(s.appliances))
 	r.Get("/server", s.private(s.server))
+	r.Get("/server/live-test", s.private(s.liveTest))
 
 	r.Get("/projects", s.private(s.projects))
 	r.Post("/upload", s.handle(s.upload)) // keeps visitors out itself, once it has heard them out

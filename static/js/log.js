@@ -77,6 +77,10 @@ function start(root) {
       lines: (html) => batches.push(() => append(html)),
       lost: (gone) => { end.textContent = gone ? "The connection is lost. Trying again…" : "Waiting for the next line…"; },
       ended: () => batches.push(finish), // after the lines that wait
+      crowded: () => {
+        end.textContent = "Not live any more";
+        part("data-log-crowded").hidden = false;
+      },
     });
   }
 

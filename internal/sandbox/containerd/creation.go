@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strconv"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
@@ -167,6 +168,9 @@ func (p *Provider) recordOf(ctx context.Context, id string, spec sandbox.Spec, h
 		return containers.Container{}, err
 	}
 	maps.Copy(labels, map[string]string{labelInstance: p.cfg.Instance, labelName: spec.Name, labelNetwork: spec.Network, labelSpec: hash, labelMaking: "true"})
+	if spec.Limits.DiskBytes > 0 {
+		labels[labelDisk] = strconv.FormatInt(spec.Limits.DiskBytes, 10)
+	}
 	addOwn(labels, spec.Labels)
 	record := containers.Container{ID: id, Labels: labels, Snapshotter: snapshotter, SnapshotKey: id, Runtime: containers.RuntimeInfo{Name: p.cfg.Runtime}}
 	runtime, err := oci.GenerateSpec(p.ctx(ctx), p.client, &record, p.runtimeSpec(id, spec, from.config, user)...)
@@ -222,6 +226,12 @@ func (p *Provider) adopt(ctx context.Context, container client.Container, spec s
 	}
 	if labels[labelEnding] != "" || labels[labelMaking] != "" { // whoever destroyed or made it was cut off
 		if err := p.destroy(ctx, spec.Name); err != nil {
+			return err
+		}
+		return p.make(ctx, spec, hash)
+	}
+	if labels[labelOverDisk] != "" {
+		if err := p.dismantle(ctx, spec.Name); err != nil {
 			return err
 		}
 		return p.make(ctx, spec, hash)

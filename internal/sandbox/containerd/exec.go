@@ -61,9 +61,11 @@ func (p *Provider) Exec(ctx context.Context, name string, cmd sandbox.Command) (
 	if err != nil {
 		err = p.afterExec(ctx, timed, name, err, cmd)
 		exit.TimedOut = err == nil
-	} else if exit.Signal == int(unix.SIGKILL) {
+	} else if exit.Code != 0 {
 		// It may have been killed with its sandbox.
-		if _, missing := p.load(context.WithoutCancel(ctx), name); coderunner.KindOf(missing) == coderunner.NotFound {
+		over, missing := p.overDisk(context.WithoutCancel(ctx), name)
+		exit.OverDisk = !over.IsZero()
+		if exit.Signal == int(unix.SIGKILL) && coderunner.KindOf(missing) == coderunner.NotFound {
 			err = missing
 		}
 	}

@@ -16,10 +16,12 @@ const (
 	labelStandby  = "coderunner.io/standby" // whose it will be: the instance, of what no sandbox has taken yet
 	labelName     = "coderunner.io/name"
 	labelNetwork  = "coderunner.io/network"
-	labelSpec     = "coderunner.io/spec"    // hash of what it was made from
-	labelMaking   = "coderunner.io/making"  // there until Create has come to its end
-	labelCreated  = "coderunner.io/created" // when it was, if the engine has had its record for longer
-	labelEnding   = "coderunner.io/ending"  // there while the sandbox is being destroyed
+	labelSpec     = "coderunner.io/spec"      // hash of what it was made from
+	labelMaking   = "coderunner.io/making"    // there until Create has come to its end
+	labelCreated  = "coderunner.io/created"   // when it was, if the engine has had its record for longer
+	labelEnding   = "coderunner.io/ending"    // there while the sandbox is being destroyed
+	labelDisk     = "coderunner.io/disk"      // how many bytes it may write to its root; there if that is bounded
+	labelOverDisk = "coderunner.io/over-disk" // when it was ended because it had written more
 )
 
 // Labels of a snapshot. A sandbox's root has labelName only.

@@ -120,7 +120,7 @@ func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.P
 		return sandbox.ProcessStatus{}, err
 	}
 	if record.Exit != nil {
-		return record.Status(), nil
+		return p.howEnded(ctx, name, record)
 	}
 	runs, err := p.kept(name, process)
 	if err != nil {
@@ -130,11 +130,28 @@ func (p *Provider) Process(ctx context.Context, name, process string) (sandbox.P
 		return sandbox.ProcessStatus{Running: true, PID: record.PID, StartedAt: record.StartedAt}, nil
 	}
 	// Its keeper may have ended meanwhile, with all written down.
-	if record, err = p.recorded(name, process); err != nil || record.Exit != nil {
+	if record, err = p.recorded(name, process); err != nil {
 		return record.Status(), err
 	}
-	// Without one, what it prints is kept no more, and nobody would see its end.
-	return record.Status(), p.cgroups.Tree(container.ID(), processGroup(process)).Kill(ctx)
+	if record.Exit == nil {
+		// Without one, what it prints is kept no more, and nobody would see its end.
+		if err := p.cgroups.Tree(container.ID(), processGroup(process)).Kill(ctx); err != nil {
+			return record.Status(), err
+		}
+	}
+	return p.howEnded(ctx, name, record)
+}
+
+// howEnded is the status of a process that has ended. Its keeper does not know whether the
+// whole sandbox was.
+func (p *Provider) howEnded(ctx context.Context, name string, record inside.Record) (sandbox.ProcessStatus, error) {
+	status := record.Status()
+	if status.Exit.Code == 0 {
+		return status, nil
+	}
+	over, err := p.overDisk(ctx, name)
+	status.Exit.OverDisk = !over.IsZero() && (status.EndedAt.IsZero() || !status.EndedAt.Before(over))
+	return status, err
 }
 
 // recorded is what we know of a process; NotFound when Start was never asked for it.

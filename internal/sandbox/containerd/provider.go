@@ -55,6 +55,7 @@ type Provider struct {
 	ids       sync.Map // of sandboxes at the engine, by name, where we know them
 	starting  sync.Map // the first processes that are being started, by their sandboxes' ids at the engine
 	filters   sync.Map // of system calls, by their text in a sandbox's specification
+	unwatch   func()   // ends the watch of the disk
 }
 
 var _ sandbox.Provider = (*Provider)(nil)
@@ -89,6 +90,10 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	groups := inside.FindCgroups()
 	groups.Weigh()
 	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir}}
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watchDisk(watching) })
+	p.unwatch = func() { cancel(); watch.Wait() }
 	return p, p.translate(p.endYields(ctx), "looking for the sandboxes of before")
 }
 
@@ -135,6 +140,12 @@ func (p *Provider) Capabilities() sandbox.Capabilities {
 	return sandbox.Capabilities{PrivateNetwork: true, Snapshots: true, DurableVolumes: true}
 }
 
+// Version is the daemon's, as it tells it.
+func (p *Provider) Version(ctx context.Context) (string, error) {
+	version, err := p.client.Version(ctx)
+	return version.Version, p.translate(err, "asking containerd for its version")
+}
+
 // CABundle is the path, inside sandboxes, of the host's certificates; "" if there are none.
 func (p *Provider) CABundle() string {
 	if p.cfg.CABundle == "" {
@@ -175,6 +186,7 @@ func (p *Provider) Check(ctx context.Context) error {
 
 // Close implements sandbox.Provider.
 func (p *Provider) Close() error {
+	p.unwatch()
 	p.keepers.Close()
 	p.spares.close()
 	err := p.closeStandbys()

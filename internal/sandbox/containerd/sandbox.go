@@ -107,6 +107,15 @@ func (p *Provider) condemn(ctx context.Context, name string) error {
 }
 
 func (p *Provider) destroy(ctx context.Context, name string) error {
+	if err := p.dismantle(ctx, name); err != nil {
+		return err
+	}
+	return os.RemoveAll(p.sandboxDir(name))
+}
+
+// dismantle takes away all that a sandbox is, but for our own files about it: what its
+// processes printed is there.
+func (p *Provider) dismantle(ctx context.Context, name string) error {
 	container, err := p.find(ctx, name)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return err
@@ -131,7 +140,7 @@ func (p *Provider) destroy(ctx context.Context, name string) error {
 		return err
 	}
 	p.ids.Delete(name)
-	return os.RemoveAll(p.sandboxDir(name))
+	return nil
 }
 
 // endTask kills all processes of a sandbox. The engine may need to be asked

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -176,17 +177,27 @@ func (p *Provider) RemoveSnapshot(ctx context.Context, snapshot string) error {
 	if err := checkName("snapshot", snapshot); err != nil {
 		return err
 	}
-	err := p.roots().Remove(p.ctx(ctx), p.snapshotKey(snapshot))
-	switch {
-	case errdefs.IsNotFound(err):
-		return nil
-	case errdefs.IsFailedPrecondition(err):
-		err = p.snapshotInUse(ctx, snapshot)
+	for {
+		err := p.roots().Remove(p.ctx(ctx), p.snapshotKey(snapshot))
+		switch {
+		case errdefs.IsNotFound(err):
+			return nil
+		case errdefs.IsFailedPrecondition(err):
+			if err = p.snapshotInUse(ctx, snapshot); err != nil {
+				break
+			}
+			select { // what it was needed by went just now
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-time.After(10 * time.Millisecond):
+				continue
+			}
+		}
+		return p.translate(err, "removing the snapshot "+snapshot)
 	}
-	return p.translate(err, "removing the snapshot "+snapshot)
 }
 
-// snapshotInUse says what is made from a snapshot.
+// snapshotInUse says what is made from a snapshot, and nothing if that is nothing.
 func (p *Provider) snapshotInUse(ctx context.Context, snapshot string) error {
 	var users []string
 	err := p.roots().Walk(p.ctx(ctx), func(_ context.Context, info snapshots.Info) error {
@@ -201,7 +212,7 @@ func (p *Provider) snapshotInUse(ctx context.Context, snapshot string) error {
 		return err
 	}
 	if len(users) == 0 {
-		return coderunner.Errorf(coderunner.Conflict, "The snapshot %s was needed until now. Try again.", snapshot)
+		return nil
 	}
 	slices.Sort(users)
 	return coderunner.Errorf(coderunner.Conflict, "The snapshot %s is still needed by %s, made from it.", snapshot, strings.Join(users, " and "))

@@ -60,7 +60,7 @@ func checkSpec(spec sandbox.Spec) error {
 			return coderunner.Errorf(coderunner.Invalid, "The volume %s cannot be mounted at %q: that is not an absolute path below the root.", m.Volume, m.Path)
 		}
 	}
-	if spec.Limits.MemoryBytes < 0 || spec.Limits.CPUs < 0 || spec.Limits.PIDs < 0 {
+	if spec.Limits.MemoryBytes < 0 || spec.Limits.CPUs < 0 || spec.Limits.PIDs < 0 || spec.Limits.DiskBytes < 0 {
 		return coderunner.Errorf(coderunner.Invalid, "A sandbox's limits cannot be negative.")
 	}
 	return checkEnv(spec.Env)

@@ -49,7 +49,7 @@ func testBadSpecs(t *testing.T, s *suite) {
 	for _, env := range []map[string]string{{"": "x"}, {"a=b": "x"}, {"a\x00": "x"}, {"a": "x\x00"}, {"a.b": "x"}, {"1a": "x"}} {
 		refused("a bad variable", func(s *sandbox.Spec) { s.Env = env })
 	}
-	for _, limits := range []sandbox.Limits{{MemoryBytes: -1}, {CPUs: -1}, {PIDs: -1}} {
+	for _, limits := range []sandbox.Limits{{MemoryBytes: -1}, {CPUs: -1}, {PIDs: -1}, {DiskBytes: -1}} {
 		refused("a negative limit", func(s *sandbox.Spec) { s.Limits = limits })
 	}
 	if !s.provider.Capabilities().Snapshots {

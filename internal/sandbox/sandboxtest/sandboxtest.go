@@ -45,7 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) sandbox.Provider, templates ...sa
 		s.provideTemplate(t, template)
 	}
 	for _, group := range []map[string]func(*testing.T, *suite){
-		execTests, killTests, fileTests, networkTests, wallTests, limitTests,
+		execTests, killTests, fileTests, networkTests, wallTests, limitTests, diskTests,
 		lifecycleTests, refusalTests, volumeTests, processTests, outputTests, restartTests, archiveTests, snapshotTests,
 	} {
 		for name, test := range group {

@@ -9,20 +9,43 @@ import (
 	"context"
 )
 
-const lockQueueMigration = `-- name: LockQueueMigration :exec
+const databaseSize = `-- name: DatabaseSize :one
+SELECT pg_database_size(current_database())::bigint
+`
+
+func (q *Queries) DatabaseSize(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, databaseSize)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const lockMigration = `-- name: LockMigration :exec
 SELECT pg_advisory_lock(hashtext('coderunner river migrate'))
 `
 
-func (q *Queries) LockQueueMigration(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, lockQueueMigration)
+// The name is from the time when only the queue's tables needed it; older programs take it too.
+func (q *Queries) LockMigration(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, lockMigration)
 	return err
 }
 
-const unlockQueueMigration = `-- name: UnlockQueueMigration :exec
+const serverVersion = `-- name: ServerVersion :one
+SELECT current_setting('server_version')::text
+`
+
+func (q *Queries) ServerVersion(ctx context.Context) (string, error) {
+	row := q.db.QueryRow(ctx, serverVersion)
+	var column_1 string
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const unlockMigration = `-- name: UnlockMigration :exec
 SELECT pg_advisory_unlock(hashtext('coderunner river migrate'))
 `
 
-func (q *Queries) UnlockQueueMigration(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, unlockQueueMigration)
+func (q *Queries) UnlockMigration(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, unlockMigration)
 	return err
 }

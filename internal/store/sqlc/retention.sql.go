@@ -52,6 +52,30 @@ func (q *Queries) DatabaseSizes(ctx context.Context) (DatabaseSizesRow, error) {
 	return i, err
 }
 
+const databaseVolumes = `-- name: DatabaseVolumes :many
+SELECT volume FROM databases
+`
+
+func (q *Queries) DatabaseVolumes(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, databaseVolumes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var volume string
+		if err := rows.Scan(&volume); err != nil {
+			return nil, err
+		}
+		items = append(items, volume)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deleteDroppedLines = `-- name: DeleteDroppedLines :execrows
 DELETE FROM run_log_lines WHERE ctid = ANY (ARRAY(
     SELECT l.ctid FROM runs r CROSS JOIN LATERAL (SELECT x.ctid FROM run_log_lines x WHERE x.run_id = r.id LIMIT $1::int) AS l
@@ -103,6 +127,112 @@ func (q *Queries) DropUnneededBundles(ctx context.Context, projectID string, age
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const forgetDeployments = `-- name: ForgetDeployments :execrows
+WITH ranked AS (
+    SELECT x.id, x.number, x.status, x.release, x.from_deployment_id, x.public_url, x.updated_at, row_number() OVER (ORDER BY x.number DESC) AS newer,
+        max(CASE WHEN x.released_at IS NOT NULL AND x.status <> 'DESTROYED' THEN x.number END) OVER () AS current
+    FROM deployments x WHERE x.project_id = $2
+), kept AS (
+    SELECT id, number, status, release, from_deployment_id, public_url, updated_at, newer, current FROM ranked WHERE newer <= $3::int OR release IS NOT NULL OR status IN ('PENDING', 'PROVISIONING', 'BUILDING', 'RUNNING') OR number = current
+        OR public_url IS NOT NULL OR updated_at >= now() - make_interval(secs => $4::float8)
+)
+DELETE FROM deployments WHERE deployments.id IN (
+    SELECT d.id FROM ranked d
+    WHERE d.id NOT IN (SELECT k.id FROM kept k) AND NOT EXISTS (SELECT 1 FROM kept k WHERE k.from_deployment_id = d.id)
+      AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.deployment_id = d.id) AND NOT EXISTS (SELECT 1 FROM routes r WHERE r.deployment_id = d.id)
+      AND NOT EXISTS (SELECT 1 FROM sandboxes s WHERE s.deployment_id = d.id) AND NOT EXISTS (SELECT 1 FROM runtime_log_cursors c WHERE c.deployment_id = d.id)
+    ORDER BY d.number LIMIT $1::int)
+`
+
+type ForgetDeploymentsParams struct {
+	Batch      int32
+	ProjectID  string
+	Keep       int32
+	AgeSeconds float64
+}
+
+// Those beyond the newest that neither serve, nor can be rolled back to, nor are named by what stays. The newest number
+// stays, so that none is given twice.
+func (q *Queries) ForgetDeployments(ctx context.Context, arg ForgetDeploymentsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetDeployments,
+		arg.Batch,
+		arg.ProjectID,
+		arg.Keep,
+		arg.AgeSeconds,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const forgetRuns = `-- name: ForgetRuns :execrows
+DELETE FROM runs WHERE runs.id IN (
+    SELECT r.id FROM (SELECT o.id, o.project_id, o.deployment_id, o.playbook, o.state, o.owner, o.epoch, o.lease_expires_at, o.cancel_requested_at, o.failure, o.created_at, o.started_at, o.finished_at, o.options, o.variables, o.replaced_by, o.log_dropped_at, row_number() OVER (ORDER BY o.created_at DESC, o.id) AS newer FROM runs o WHERE o.project_id = $1) AS r
+    WHERE r.newer > $2::int AND r.state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') AND r.finished_at < now() - make_interval(secs => $3::float8)
+      AND (r.log_dropped_at IS NOT NULL OR EXISTS (SELECT 1 FROM projects p WHERE p.id = r.project_id AND p.destroyed_at IS NOT NULL))
+      AND NOT EXISTS (SELECT 1 FROM sandboxes s WHERE s.run_id = r.id)
+      AND NOT EXISTS (SELECT 1 FROM deployments d WHERE d.id = r.deployment_id
+          AND (d.release IS NOT NULL OR d.status IN ('PENDING', 'PROVISIONING', 'BUILDING', 'RUNNING')
+              OR (d.status <> 'DESTROYED' AND d.number = (SELECT max(c.number) FROM deployments c WHERE c.project_id = d.project_id AND c.released_at IS NOT NULL)))
+          AND NOT EXISTS (SELECT 1 FROM runs f WHERE f.deployment_id = d.id AND (f.created_at, f.id) < (r.created_at, r.id)))
+    ORDER BY r.created_at LIMIT $4::int)
+`
+
+type ForgetRunsParams struct {
+	ProjectID  string
+	Keep       int32
+	AgeSeconds float64
+	Batch      int32
+}
+
+// Ended ones beyond the newest, with their steps. Lines go before them, in smaller pieces, but for a destroyed project's.
+// What made a sandbox that is there stays, and the first run of a deployment that serves or can be rolled back to.
+func (q *Queries) ForgetRuns(ctx context.Context, arg ForgetRunsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetRuns,
+		arg.ProjectID,
+		arg.Keep,
+		arg.AgeSeconds,
+		arg.Batch,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const largestTables = `-- name: LargestTables :many
+SELECT c.relname::text AS name, pg_total_relation_size(c.oid::regclass)::bigint AS bytes FROM pg_catalog.pg_class c
+WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND c.relname NOT IN ('run_log_lines', 'runtime_log_lines')
+ORDER BY bytes DESC, name LIMIT $1::int
+`
+
+type LargestTablesRow struct {
+	Name  string
+	Bytes int64
+}
+
+// With indexes, in bytes; without those that are measured by themselves.
+func (q *Queries) LargestTables(ctx context.Context, count int32) ([]LargestTablesRow, error) {
+	rows, err := q.db.Query(ctx, largestTables, count)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []LargestTablesRow{}
+	for rows.Next() {
+		var i LargestTablesRow
+		if err := rows.Scan(&i.Name, &i.Bytes); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const projectsAppLogs = `-- name: ProjectsAppLogs :many
@@ -185,6 +315,40 @@ func (q *Queries) ProjectsUploads(ctx context.Context) ([]ProjectsUploadsRow, er
 	for rows.Next() {
 		var i ProjectsUploadsRow
 		if err := rows.Scan(&i.ProjectID, &i.Uploads, &i.Bytes); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const projectsWithOldHistory = `-- name: ProjectsWithOldHistory :many
+SELECT p.id, (p.destroyed_at IS NOT NULL)::bool AS destroyed FROM projects p
+WHERE (p.destroyed_at < now() - make_interval(secs => $1::float8)
+        AND (EXISTS (SELECT 1 FROM runs r WHERE r.project_id = p.id) OR EXISTS (SELECT 1 FROM deployments d WHERE d.project_id = p.id)))
+    OR (p.destroyed_at IS NULL AND (p.id IN (SELECT r.project_id FROM runs r GROUP BY r.project_id HAVING count(*) > $2::int)
+        OR p.id IN (SELECT d.project_id FROM deployments d GROUP BY d.project_id HAVING count(*) > $2::int)))
+`
+
+type ProjectsWithOldHistoryRow struct {
+	ID        string
+	Destroyed bool
+}
+
+// Projects that have more runs or deployments than keep, and those destroyed longer than their age ago that have any.
+func (q *Queries) ProjectsWithOldHistory(ctx context.Context, ageSeconds float64, keep int32) ([]ProjectsWithOldHistoryRow, error) {
+	rows, err := q.db.Query(ctx, projectsWithOldHistory, ageSeconds, keep)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ProjectsWithOldHistoryRow{}
+	for rows.Next() {
+		var i ProjectsWithOldHistoryRow
+		if err := rows.Scan(&i.ID, &i.Destroyed); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -161,6 +161,16 @@ func (c Cgroups) Full(group string) bool {
 	return limit > 0 && c.Number("pids", group, "pids.current", "pids.current") >= limit-2
 }
 
+// Processes are all in a sandbox's group: its first, and those of its trees.
+func (c Cgroups) Processes(group string) []int {
+	pids := Tree{c, group}.Members()
+	trees, _ := filepath.Glob(c.File("freezer", group, "*/cgroup.procs"))
+	for _, tree := range trees {
+		pids = append(pids, Tree{c, group + "/" + filepath.Base(filepath.Dir(tree))}.Members()...)
+	}
+	return pids
+}
+
 // CPUTime is what the group's processes have used.
 func (c Cgroups) CPUTime(group string) time.Duration {
 	if c.Unified {
