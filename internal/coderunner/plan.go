@@ -82,7 +82,7 @@ func (p Plan) Check() error {
 		return FieldError("appliance", "Choose what the app runs on.")
 	}
 	if strings.TrimSpace(p.Start.Value) == "" {
-		return FieldError("start", "The plan has no start command. Add \"start\" to the scripts in package.json, or type the command here.")
+		return FieldError("start", "The plan has no start command. Add a Procfile with a line web:, or \"start\" to the scripts in package.json, or type the command here.")
 	}
 	for field, command := range map[string]string{"install": p.Install.Value, "build": p.Build.Value, "start": p.Start.Value} {
 		if len(command) > MaxCommand || !utf8.ValidString(command) || strings.IndexByte(command, 0) >= 0 {
