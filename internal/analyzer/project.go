@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
@@ -76,8 +77,30 @@ func (t *tree) projectsIn(root string) (found projects, broken, err error) {
 			found = append(found, p)
 		}
 	}
+	if len(found) > 1 {
+		for _, p := range found {
+			if kind := commandKind(p.plan.Start.Value); p.rank == declared && kind != "" && kind != p.plan.Type {
+				p.rank = nothing // the Procfile is about another one
+			}
+		}
+	}
 	slices.SortStableFunc(found, func(a, b *project) int { return int(b.rank) - int(a.rank) })
 	return found, broken, nil
+}
+
+// commandKind is the kind of project that a Procfile's command plainly belongs to, or "".
+func commandKind(command string) string {
+	for _, known := range []struct{ kind, programs string }{
+		{nodejs, "node npm npx yarn pnpm bun next nuxt nest tsx ts-node"},
+		{python, "python python3 gunicorn uvicorn hypercorn daphne waitress-serve flask streamlit celery"},
+	} {
+		for name := range strings.FieldsSeq(known.programs) {
+			if usesProgram(command, name) {
+				return known.kind
+			}
+		}
+	}
+	return ""
 }
 
 // among is the project's plan, with a word about what else its directory holds and is not run.

@@ -88,18 +88,14 @@ func analyzeArchive(ctx context.Context, name string) (plan coderunner.Plan, err
 func printPlan(p coderunner.Plan, out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, value, why string) {
-		switch {
-		case value == "":
-		case why == "":
-			fmt.Fprintf(table, "%s\t%s\n", name, harmless(value))
-		default:
+		if value != "" {
 			fmt.Fprintf(table, "%s\t%s\t%s\n", name, harmless(value), harmless(why))
 		}
 	}
 	choice := func(name string, c coderunner.Choice) { row(name, c.Value, c.Why) }
 	row("type", p.Type, p.TypeWhy)
 	choice("framework", p.Framework)
-	row("root", p.Root, "")
+	row("root", p.Root, map[bool]string{true: "the top", false: "where the project was found"}[p.Root == "."])
 	row("runs on", p.Runtime.Appliance, p.Runtime.Why)
 	choice("package manager", p.PackageManager)
 	choice("install", p.Install)
@@ -117,7 +113,7 @@ func printPlan(p coderunner.Plan, out io.Writer) error {
 		row("variable", key.Key, "read in "+key.Why)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Processes)) {
-		row("process "+harmless(name), p.Processes[name], "")
+		row("process "+harmless(name), p.Processes[name], "of the plan")
 	}
 	for _, candidate := range p.Candidates {
 		row("candidate", candidate.Root, candidate.Type+": "+candidate.Why)
