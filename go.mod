@@ -48,6 +48,8 @@ require (
 	google.golang.org/grpc v1.84.0
 )
 
+require github.com/BurntSushi/toml v1.6.0 // indirect
+
 require (
 	cel.dev/expr v0.25.2 // indirect
 	filippo.io/edwards25519 v1.2.0 // indirect

@@ -249,6 +249,8 @@ func typeName(kind string) string {
 		return "Manifest"
 	case "static":
 		return "Static files"
+	case "go":
+		return "Go"
 	case "":
 		return "Not recognised"
 	}

@@ -33,7 +33,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.Containerd, "containerd", "", "socket of a containerd that is already there")
 	flags.StringVar(&config.Runtime, "runtime", config.Runtime, "containerd runtime; one that makes containers on this machine's own kernel")
 	flags.IntVar(&config.MinFree, "min-free", config.MinFree, "percent of a disk below which deploys and uploads are refused")
-	root.AddCommand(serveCommand(&config), downCommand(&config), doctorCommand(&config), restoreCommand(&config), applianceCommand(&config), secretsCommand(&config), volumeCommand(&config), edgeCommand(&config))
+	root.AddCommand(serveCommand(&config), analyzeCommand(), downCommand(&config), doctorCommand(&config), restoreCommand(&config), applianceCommand(&config), secretsCommand(&config), volumeCommand(&config), edgeCommand(&config))
 	return root
 }
 
@@ -73,6 +73,18 @@ func serveCommand(config *app.Config) *cobra.Command {
 
 func databaseFlag(flags *pflag.FlagSet, config *app.Config) {
 	flags.StringVar(&config.DatabaseURL, "database-url", "", "a PostgreSQL of your own instead of the private one (environment: DATABASE_URL)")
+}
+
+func analyzeCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "analyze FOLDER|ARCHIVE", Short: "Print how a project would be run, and why", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return app.Analyze(cmd.Context(), names[0], asJSON, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, with every field")
+	return cmd
 }
 
 func downCommand(config *app.Config) *cobra.Command {

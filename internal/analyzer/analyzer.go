@@ -13,7 +13,6 @@ package analyzer
 import (
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
@@ -22,15 +21,24 @@ import (
 // recognise is no error: the plan's Type is then "" and its first warning
 // says what was looked for and what was found.
 //
-// Errors are Invalid or TooLarge *coderunner.Error sentences about a package.json that
-// cannot be read, and wrapped errors of fsys.
+// Errors are Invalid or TooLarge *coderunner.Error sentences about a file that
+// cannot be read or a tree that is too large, and wrapped errors of fsys.
 func Analyze(fsys fs.FS) (coderunner.Plan, error) {
+	return AnalyzeFolder(fsys, ".")
+}
+
+// AnalyzeFolder does what Analyze does for one folder of fsys, which its caller knows to be
+// one. The plan of a package that a workspace above it installs is the workspace's, its
+// Root included; every other plan's Root is the folder or below it.
+func AnalyzeFolder(fsys fs.FS, folder string) (coderunner.Plan, error) {
 	t := newTree(fsys)
-	root, err := t.unwrap()
-	if err != nil {
-		return coderunner.Plan{}, err
+	plan, ok, err := t.memberPlan(folder)
+	if err == nil && !ok {
+		var root string
+		if root, err = t.unwrap(folder); err == nil {
+			plan, err = t.analyze(root)
+		}
 	}
-	plan, err := t.analyze(root)
 	if err != nil {
 		return coderunner.Plan{}, err
 	}
@@ -42,45 +50,33 @@ func (t *tree) analyze(root string) (coderunner.Plan, error) {
 	if err != nil {
 		return coderunner.Plan{}, err
 	}
-	foreign, evidence := foreignProject(top)
-	var app *nodeApp // at root, if there is one
-	if top.hasFile("package.json") {
-		if app, err = t.readNodeApp(root); err != nil {
-			return coderunner.Plan{}, err
-		}
-		plan := app.plan()
-		if plan.Start.Value != "" {
-			if foreign != "" && !isFaint(foreign) {
-				plan.Warnings = append(plan.Warnings, fmt.Sprintf(
-					"%s looks like %s; only the Node.js part of the project is run.", evidence, foreign))
-			}
-			return plan, nil
-		}
-	} else {
-		entry, err := t.lonelyEntry(root, top)
-		if err != nil {
-			return coderunner.Plan{}, err
-		}
-		if entry != "" {
-			app, err := t.readNodeApp(root)
-			if err != nil {
-				return coderunner.Plan{}, err
-			}
-			return app.plan(), nil
-		}
+	here, broken, err := t.projectsIn(root)
+	if err != nil {
+		return coderunner.Plan{}, err
 	}
-	if foreign != "" && !isFaint(foreign) {
+	foreign, evidence := foreignProject(top)
+	best := here.best()
+	if best != nil && best.rank >= program {
+		return best.among(here, foreign, evidence, broken), nil
+	}
+	if broken != nil {
+		return coderunner.Plan{}, broken
+	}
+	if foreign != "" && (best == nil || best.rank < page) {
 		return unknown(root, top, foreign, evidence), nil
 	}
-	below, err := t.planBelow(root, app)
-	if err != nil || below.Type != "" {
-		return below, err
+	plan, err := t.planBelow(root, here)
+	if err != nil || plan.Type != "" {
+		return plan, err
 	}
-	if app != nil {
-		return app.plan(), nil
+	if best != nil {
+		return best.among(here, foreign, evidence, nil), nil
 	}
 	return unknown(root, top, foreign, evidence), nil
 }
+
+// lookedFor are the files by which projects are recognised, for people.
+const lookedFor = "package.json, requirements.txt, pyproject.toml, manage.py, main.py, go.mod, manifest.yml, index.html, server.js, index.js, app.js, main.js"
 
 // unknown is the plan of a tree that cannot be deployed as it is.
 func unknown(root string, top listing, foreign, evidence string) coderunner.Plan {
@@ -92,15 +88,19 @@ func unknown(root string, top listing, foreign, evidence string) coderunner.Plan
 	var sentence string
 	switch {
 	case found == "":
-		sentence = "The upload has no files. Drop the folder that holds package.json."
+		sentence = "The upload has no files. Drop the folder that holds your project, with its package.json, requirements.txt, go.mod or index.html."
 	case foreign != "":
-		sentence = fmt.Sprintf("This looks like %s (%s), which cannot be deployed yet; only Node.js projects can. "+
-			"Looked for package.json, %s; found %s: %s.", foreign, evidence, strings.Join(entryNames, ", "), where, found)
+		sentence = fmt.Sprintf("This looks like %s (%s), which cannot be deployed yet; projects of Node.js, Python, Go and Manifest and static sites can. "+
+			"Looked for %s; found %s: %s.", foreign, evidence, lookedFor, where, found)
 	default:
-		sentence = fmt.Sprintf("No project was recognised. Looked for package.json, %s %s and for package.json in the folders below; found: %s.",
-			strings.Join(entryNames, ", "), where, found)
+		sentence = fmt.Sprintf("No project was recognised. Looked for %s %s and in the folders below; found: %s.", lookedFor, where, found)
 	}
-	return coderunner.Plan{Root: root, Warnings: []string{sentence}}
+	plan := coderunner.Plan{Root: root, Warnings: []string{sentence}}
+	if top.hasFile("Dockerfile") {
+		plan.Warnings = append(plan.Warnings, "There is a Dockerfile, which CodeRunner does not use, and nothing beside it says how to run the code. "+
+			"Choose what the app runs on, and copy the commands after RUN and CMD into Install, Build and Start.")
+	}
+	return plan
 }
 
 // complete gives the plan's lists a value each, so that they are never null in JSON.

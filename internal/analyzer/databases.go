@@ -55,9 +55,8 @@ type use struct {
 //
 // A driver among the dependencies suggests a database. Where several kinds of SQL
 // driver are listed, as by libraries that offer a choice, one counts only if the code imports it.
-func (a *nodeApp) databases() []coderunner.DatabaseNeed {
+func (a *app) databases(uses []use) []coderunner.DatabaseNeed {
 	var needs []coderunner.DatabaseNeed
-	uses := a.databaseUses()
 	var rivals []string
 	for _, u := range uses {
 		if u.kind == postgres || u.kind == mysql || u.kind == sqlite {

@@ -119,6 +119,26 @@ func recognise(tool string, args []string, main string) (devServer, bool) {
 		if first == "develop" || first == "serve" {
 			return built("public", "gatsby build", false)
 		}
+	case "docusaurus":
+		if first == "start" || first == "serve" {
+			return built("build", "docusaurus build", false)
+		}
+	case "vitepress":
+		if first == "" || first == "dev" || first == "preview" {
+			return devServer{tool: strings.TrimSpace(tool + " " + first)}, true
+		}
+	case "eleventy":
+		if slices.Contains(args, "--serve") || slices.Contains(args, "--watch") {
+			return built("_site", "eleventy", false)
+		}
+	case "strapi":
+		if first == "develop" || first == "dev" {
+			return devServer{tool: tool + " " + first, command: "strapi start", build: "strapi build"}, true
+		}
+	case "turbo", "vinxi":
+		if first == "dev" || first == "run" && slices.Contains(args, "dev") {
+			return devServer{tool: tool + " dev"}, true
+		}
 	case "webpack-dev-server":
 		return devServer{tool: tool}, true
 	case "webpack", "ng":

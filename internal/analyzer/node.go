@@ -19,27 +19,61 @@ var serverFrameworks = []string{"express", "fastify", "koa", "@hapi/hapi", "hono
 
 // nodeApp is one Node.js package while its plan is made.
 type nodeApp struct {
-	tree     *tree
-	root     string
-	pkg      *packageJSON
-	source   source
-	warnings []string
+	app
+	pkg *packageJSON
+	how *production // nil until asked for
+}
+
+// lookNode recognises a package.json, or a program in JavaScript without one.
+func lookNode(t *tree, root string, top listing) (*project, error) {
+	evidence := "package.json"
+	if !top.hasFile(evidence) {
+		var err error
+		if evidence, err = t.lonelyEntry(root, top); err != nil || evidence == "" {
+			return nil, err
+		}
+	}
+	a, err := t.readNodeApp(root)
+	if err != nil {
+		return nil, err
+	}
+	p := &project{plan: a.plan(), evidence: evidence, node: a}
+	p.rank = a.rank(p.plan)
+	return p, nil
+}
+
+// rank says how plain it is that the package is what is to be run.
+func (a *nodeApp) rank(plan coderunner.Plan) rank {
+	switch {
+	case !plan.Starts():
+		return nothing
+	case strings.HasPrefix(plan.Start.Why, "Procfile"):
+		return declared
+	case plan.StaticDir.Value != "":
+		return site
+	case strings.HasPrefix(plan.Start.Why, "scripts."), plan.Framework.Value != "" && strings.HasPrefix(plan.Start.Why, "dependency "):
+		return server
+	}
+	if a.servesItself() {
+		return server
+	}
+	if _, listens := a.source.first(func(f finding) bool { return f.kind == listensOn }); listens {
+		return server
+	}
+	return program
 }
 
 // readNodeApp reads the package at root, which need not have a package.json.
 func (t *tree) readNodeApp(root string) (*nodeApp, error) {
-	a := &nodeApp{tree: t, root: root, pkg: &packageJSON{}}
-	top, err := t.list(root)
+	base, err := t.readApp(root, javascript)
 	if err != nil {
 		return nil, err
 	}
-	if top.hasFile("package.json") {
+	a := &nodeApp{app: base, pkg: &packageJSON{}}
+	if a.top.hasFile("package.json") {
 		if a.pkg, err = t.readPackageJSON(path.Join(root, "package.json")); err != nil {
 			return nil, err
 		}
-	}
-	if a.source, err = t.readSource(root); err != nil {
-		return nil, err
 	}
 	return a, nil
 }
@@ -68,17 +102,11 @@ func (t *tree) lonelyEntry(root string, top listing) (string, error) {
 	return "", nil
 }
 
-func (a *nodeApp) warn(format string, args ...any) {
-	a.warnings = append(a.warnings, fmt.Sprintf(format, args...))
-}
-
-func (a *nodeApp) hasFile(name string) bool { return a.tree.hasFile(path.Join(a.root, name)) }
-
 // at is the place of a field of package.json, for evidence.
 func (f field) at() string { return fmt.Sprintf("package.json:%d", f.line) }
 
 func (a *nodeApp) plan() coderunner.Plan {
-	a.warnings = append([]string(nil), a.pkg.notes...)
+	a.warnings, a.how = append([]string(nil), a.pkg.notes...), nil
 	p := coderunner.Plan{Type: nodejs, Root: a.root, TypeWhy: "package.json"}
 	if !a.pkg.exists {
 		p.TypeWhy = "a .js program and no package.json"
@@ -87,24 +115,33 @@ func (a *nodeApp) plan() coderunner.Plan {
 	p.Runtime = a.runtime()
 	p.PackageManager, p.Install = a.install()
 	p.Processes = a.processes()
+	a.migrations(&p)
 	a.startAndBuild(&p)
 	a.port(&p)
-	p.Databases = a.databases()
-	p.EnvKeys = a.source.envKeys()
-	if a.source.cut != "" {
-		a.warn("%s", a.source.cut)
-	}
-	p.Warnings = a.warnings
+	p.Databases = a.databases(a.databaseUses())
+	a.finish(&p)
 	return p
+}
+
+// migrations offers what brings Prisma's database up to date before a new version serves.
+func (a *nodeApp) migrations(p *coderunner.Plan) {
+	if _, ok := a.pkg.dependency("prisma"); !ok || p.Processes["release"] != "" || !a.hasDir("prisma/migrations") {
+		return
+	}
+	if p.Processes == nil {
+		p.Processes = map[string]string{}
+	}
+	p.Processes["release"] = "prisma migrate deploy"
 }
 
 // framework is the first of the known ones among the dependencies.
 func (a *nodeApp) framework() coderunner.Choice {
 	for _, known := range []struct{ name, title string }{
-		{"next", "Next.js"}, {"nuxt", "Nuxt"}, {"@remix-run/serve", "Remix"}, {"@react-router/serve", "React Router"},
-		{"@sveltejs/kit", "SvelteKit"}, {"astro", "Astro"}, {"@strapi/strapi", "Strapi"}, {"@nestjs/core", "NestJS"},
+		{"next", "Next.js"}, {"nuxt", "Nuxt"}, {"@remix-run/serve", "Remix"}, {"@react-router/serve", "React Router"}, {"@react-router/dev", "React Router"},
+		{"@tanstack/react-start", "TanStack Start"}, {"@sveltejs/kit", "SvelteKit"}, {"astro", "Astro"}, {"@strapi/strapi", "Strapi"}, {"@nestjs/core", "NestJS"},
 		{"express", "Express"}, {"fastify", "Fastify"}, {"koa", "Koa"}, {"@hapi/hapi", "hapi"}, {"hono", "Hono"},
 		{"gatsby", "Gatsby"}, {"@angular/core", "Angular"}, {"react-scripts", "Create React App"},
+		{"@docusaurus/core", "Docusaurus"}, {"vitepress", "VitePress"}, {"@11ty/eleventy", "Eleventy"}, {"expo", "Expo"},
 		{"@vue/cli-service", "Vue CLI"}, {"vite", "Vite"},
 	} {
 		if f, ok := a.pkg.dependency(known.name); ok {

@@ -3,7 +3,6 @@ package analyzer
 import (
 	"bytes"
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -193,33 +192,4 @@ func (a *nodeApp) yarnPath() string {
 		}
 	}
 	return ""
-}
-
-// head is at most the first limit bytes of a file of the project; nothing if there is none.
-func (a *nodeApp) head(name string, limit int) []byte {
-	if !a.hasFile(name) {
-		return nil
-	}
-	f, err := a.tree.fsys.Open(path.Join(a.root, name))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	data := make([]byte, limit)
-	length := 0
-	for length < limit {
-		n, err := f.Read(data[length:])
-		length += n
-		if err != nil {
-			break
-		}
-	}
-	return data[:length]
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

@@ -16,7 +16,7 @@ var productionScripts = []string{"start:prod", "start:production", "prod", "prod
 func (a *nodeApp) startAndBuild(p *coderunner.Plan) {
 	p.Build = a.build()
 	p.Start = a.start(p)
-	if p.Start.Value != "" {
+	if p.Starts() {
 		a.dropSecondBuild(p)
 		for _, manager := range []string{"yarn", "pnpm", "bun"} {
 			if usesProgram(p.Start.Value, manager) || usesProgram(p.Build.Value, manager) {
@@ -55,21 +55,19 @@ func (a *nodeApp) start(p *coderunner.Plan) coderunner.Choice {
 	mainFile, mainWhy := a.program(p)
 	text, f, ok := a.pkg.script("start")
 	if !ok {
-		for _, name := range productionScripts[:4] {
-			if text, f, ok := a.pkg.script(name); ok {
-				if _, isDev := findDevServer(text, mainFile); !isDev {
-					return coderunner.Choice{Value: text, Why: scriptWhy(name, f)}
-				}
-			}
-		}
-		if mainFile == "" {
-			return coderunner.Choice{}
-		}
-		return coderunner.Choice{Value: nodeCommand(a, mainFile), Why: mainWhy}
+		return a.startWithoutScript(p, mainFile, mainWhy)
 	}
 	why := scriptWhy("start", f)
 	dev, isDev := findDevServer(text, mainFile)
 	if !isDev {
+		how, known := a.production()
+		if known && how.instead != nil && how.instead(text) {
+			a.warn("%s does not go with the settings (%s); what they ask for is started instead.", why, how.why)
+			return a.produce(p, how, why+", as its settings ask")
+		}
+		if known {
+			a.prepare(p, how)
+		}
 		return coderunner.Choice{Value: text, Why: why}
 	}
 	for _, name := range productionScripts {
@@ -85,30 +83,103 @@ func (a *nodeApp) start(p *coderunner.Plan) coderunner.Choice {
 	return a.replaceDevServer(p, dev, text, why)
 }
 
+// startWithoutScript is for packages without scripts.start: another script, the
+// framework's own way, main, or a program with a usual name. A program beside a site
+// that is built is what serves it, if it can.
+func (a *nodeApp) startWithoutScript(p *coderunner.Plan, mainFile, mainWhy string) coderunner.Choice {
+	for _, name := range productionScripts[:4] {
+		if text, f, ok := a.pkg.script(name); ok {
+			if _, isDev := findDevServer(text, mainFile); !isDev {
+				return coderunner.Choice{Value: text, Why: scriptWhy(name, f)}
+			}
+		}
+	}
+	how, known := a.production()
+	if known && (mainFile == "" || how.start != "" || !a.servesItself()) && (how.start != "" || p.Build.Value != "" || how.build != "") {
+		return a.produce(p, how, how.why)
+	}
+	if mainFile == "" {
+		return coderunner.Choice{}
+	}
+	return coderunner.Choice{Value: nodeCommand(a, mainFile), Why: mainWhy}
+}
+
+// servesItself reports whether the package asks for something that answers requests.
+func (a *nodeApp) servesItself() bool {
+	for _, name := range serverFrameworks {
+		if _, ok := a.pkg.dependencies.get(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// prepare completes the build of a framework that is started by a script of the project's own.
+func (a *nodeApp) prepare(p *coderunner.Plan, how production) {
+	if p.Build.Value == "" && how.build != "" && how.start != "" {
+		p.Build = coderunner.Choice{Value: how.build, Why: how.why}
+	}
+	if how.after != "" && p.Build.Value != "" && !strings.Contains(p.Build.Value, "standalone") {
+		p.Build.Value = grouped(p.Build.Value) + " && " + how.after
+		p.Build.Why += ", and what its output leaves to do"
+	}
+	if usesProgram(p.Build.Value, "vite") && strings.HasPrefix(how.start, "PROTOCOL_HEADER=") && !strings.Contains(how.why, "adapter-node") {
+		p.Build.Value = "export GCP_BUILDPACKS=true && " + p.Build.Value // what adapter-auto takes adapter-node for
+	}
+}
+
+// produce builds and starts a package as its framework wants it, whatever scripts.start says.
+func (a *nodeApp) produce(p *coderunner.Plan, how production, why string) coderunner.Choice {
+	if p.Build.Value == "" {
+		p.Build = coderunner.Choice{Value: how.build, Why: how.why}
+	}
+	a.prepare(p, how)
+	if how.start != "" {
+		return coderunner.Choice{Value: how.start, Why: why}
+	}
+	return a.serveSite(p, how, why)
+}
+
+// serveSite serves the folder that the build fills.
+func (a *nodeApp) serveSite(p *coderunner.Plan, how production, why string) coderunner.Choice {
+	p.StaticDir = coderunner.Choice{Value: how.dir, Why: "where " + orElse(how.build, "the build") + " writes by default"}
+	if strings.Contains(how.why, "; ") {
+		_, setting, _ := strings.Cut(how.why, "; ")
+		p.StaticDir.Why = setting
+	}
+	if own := outDir(p.Build.Value); own != "" {
+		p.StaticDir = coderunner.Choice{Value: own, Why: p.Build.Why}
+	}
+	if how.single {
+		p.StaticFallback = coderunner.Choice{Value: "index.html", Why: why}
+	}
+	return coderunner.Choice{Why: why + "; the folder is served"}
+}
+
 // replaceDevServer is the production counterpart of a start script that runs a development server.
 func (a *nodeApp) replaceDevServer(p *coderunner.Plan, dev devServer, text, why string) coderunner.Choice {
-	if (dev.command != "" || dev.staticDir != "") && dev.build != "" && p.Build.Value == "" {
-		p.Build = coderunner.Choice{Value: dev.build, Why: "what " + dev.tool + " in scripts.start needs for production"}
+	how, known := a.production()
+	if !known {
+		how = production{build: dev.build, start: dev.command, dir: dev.staticDir, single: dev.oneFile}
+	} else if how.start != "" && dev.command != "" {
+		how.start = dev.command // with what stands before it in the script
+		if other, _ := a.production(); other.instead != nil {
+			how.start = other.start
+		}
 	}
+	if p.Build.Value == "" && how.build != "" && (how.start != "" || how.dir != "") {
+		p.Build = coderunner.Choice{Value: how.build, Why: "what " + dev.tool + " in scripts.start needs for production"}
+	}
+	a.prepare(p, how)
 	switch {
-	case dev.staticDir != "":
-		p.StaticDir = coderunner.Choice{Value: dev.staticDir, Why: "where " + dev.build + " writes by default"}
-		if own := outDir(p.Build.Value); own != "" {
-			p.StaticDir = coderunner.Choice{Value: own, Why: p.Build.Why}
-		}
-		single := ""
-		if dev.oneFile {
-			single = "--single "
-		}
-		a.warn("scripts.start runs %s, a development server. The site is built instead, and the folder %s is served by the package serve, which npx fetches.",
+	case how.start != "":
+		a.warn("scripts.start runs %s, which is for development; %q is started instead.", dev.tool, printable(how.start))
+		return coderunner.Choice{Value: how.start, Why: fmt.Sprintf("%s, without %s", why, dev.tool)}
+	case how.dir != "":
+		choice := a.serveSite(p, how, fmt.Sprintf("%s runs %s, a development server", why, dev.tool))
+		a.warn("scripts.start runs %s, a development server. The site is built instead, and the folder %s is served.",
 			dev.tool, printable(p.StaticDir.Value))
-		return coderunner.Choice{
-			Value: "npx --yes serve@14 " + single + shellQuote(p.StaticDir.Value) + " --listen tcp://0.0.0.0:$PORT",
-			Why:   fmt.Sprintf("%s runs %s, a development server", why, dev.tool),
-		}
-	case dev.command != "":
-		a.warn("scripts.start runs %s, which is for development; %q is started instead.", dev.tool, printable(dev.command))
-		return coderunner.Choice{Value: dev.command, Why: fmt.Sprintf("%s, without %s", why, dev.tool)}
+		return choice
 	}
 	a.warn("scripts.start runs %s, a development server. Add a script that starts the built app, or type the start command here.", dev.tool)
 	return coderunner.Choice{Value: text, Why: why}
@@ -220,31 +291,4 @@ func nodeCommand(a *nodeApp, name string) string {
 		name = "./" + name
 	}
 	return program + " " + shellQuote(name)
-}
-
-// workspacePlan is the plan of a workspace whose member does the work: it is
-// installed at the top, where the lockfile is, and the member's commands run in its folder.
-func (a *nodeApp) workspacePlan(member found) coderunner.Plan {
-	plan := a.plan()
-	dir := member.app.root
-	if rel, ok := strings.CutPrefix(dir, a.root+"/"); ok {
-		dir = rel
-	}
-	in := func(choice coderunner.Choice) coderunner.Choice {
-		if choice.Value == "" {
-			return coderunner.Choice{}
-		}
-		return coderunner.Choice{Value: "cd " + shellQuote(dir) + " && " + choice.Value, Why: inFolder(dir, choice.Why)}
-	}
-	plan.Framework = member.plan.Framework
-	plan.Start = in(member.plan.Start)
-	if plan.Build.Value == "" {
-		plan.Build = in(member.plan.Build)
-	}
-	if member.plan.StaticDir.Value != "" {
-		plan.StaticDir = coderunner.Choice{Value: path.Join(dir, member.plan.StaticDir.Value), Why: member.plan.StaticDir.Why}
-	}
-	plan.Databases = member.plan.Databases
-	plan.Warnings = member.plan.Warnings
-	return plan
 }

@@ -197,13 +197,13 @@ func TestSatisfies(t *testing.T) {
 		">18.19": true, "*": true, "x": true, "": true, "latest": true, "lts/*": true, "lts/hydrogen": true, "lts/jod": false,
 		"^16 || ^18": true, "20": false, "20.11.1": false, ">=20": false, ">=18.21": false, "^18.21 || ^20.9": false, "18.20.4-rc.1": true,
 	} {
-		got, understood := satisfies(wish, appliance18)
+		got, understood := satisfies(wish, nodeAppliances[0])
 		if !understood || got != want {
 			t.Errorf("satisfies(%q) = %v, understood %v; want %v", wish, got, understood, want)
 		}
 	}
 	for _, wish := range []string{"eighteen", "18.2.3.4", ">=>18", "18 || $(x)", "lts/unknown"} {
-		if _, understood := satisfies(wish, appliance18); understood {
+		if _, understood := satisfies(wish, nodeAppliances[0]); understood {
 			t.Errorf("satisfies(%q) claims to understand", wish)
 		}
 	}

@@ -2,35 +2,56 @@ package analyzer
 
 import (
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
-// The Node.js of the appliance nodejs-18.
-var appliance18 = version{18, 20, 4}
+// nodeAppliances are the versions of Node.js that there are appliances for, the one that is chosen
+// where several would do first.
+var nodeAppliances = []version{{18, 20, 4}, {24, 21, 0}, {22, 23, 3}, {20, 20, 2}}
 
-// runtime is always Node.js 18, the one appliance there is; a wish for another
-// version becomes a warning.
+// runtime is a Node.js that the project's wish and the packages of its lockfile run on, as far as there is one.
 func (a *nodeApp) runtime() coderunner.Runtime {
-	r := coderunner.Runtime{Name: nodejs, Version: "18", Appliance: "nodejs-18", Why: "the default"}
 	wish, name, where := a.versionWish()
-	if wish == "" {
-		return r
-	}
 	asked := name + printable(wish)
-	satisfied, understood := satisfies(wish, appliance18)
-	switch {
-	case !understood:
-		a.warn("The Node.js version %s in %s is not understood; Node.js 18 is used.", asked, where)
-	case !satisfied:
-		a.warn("The project asks for another Node.js (%s in %s), but only 18 is available yet. It runs on 18 and may fail there.", asked, where)
-	default:
-		r.Why = fmt.Sprintf("%s in %s", asked, where)
+	why, fitting := "the default", nodeAppliances
+	if wish != "" {
+		why = fmt.Sprintf("%s in %s", asked, where)
+		fitting = nil
+		understood := true
+		for _, v := range nodeAppliances {
+			satisfied, clear := satisfies(wish, v)
+			if understood = understood && clear; satisfied && clear {
+				fitting = append(fitting, v)
+			}
+		}
+		switch {
+		case !understood:
+			a.warn("The Node.js version %s in %s is not understood; Node.js %d is used.", asked, where, nodeAppliances[0][0])
+			why, fitting = "the default", nodeAppliances
+		case fitting == nil:
+			a.warn("The project asks for another Node.js (%s in %s) than those that there are: 18, 20, 22 and 24. It may fail on %d.", asked, where, nodeAppliances[0][0])
+			return nodeRuntime(nodeAppliances[0], "the default")
+		}
 	}
-	return r
+	locked := a.lockedEngines()
+	for i, v := range fitting {
+		if len(locked.missing(v)) == 0 {
+			if i > 0 {
+				why = strings.TrimPrefix(why+"; ", "the default; ") + locked.missing(fitting[0])[0] + " does not run on " + strconv.Itoa(fitting[0][0])
+			}
+			return nodeRuntime(v, why)
+		}
+	}
+	a.warnEngines(locked, fitting[0])
+	return nodeRuntime(fitting[0], why)
+}
+
+func nodeRuntime(v version, why string) coderunner.Runtime {
+	major := strconv.Itoa(v[0])
+	return coderunner.Runtime{Name: nodejs, Version: major, Appliance: "nodejs-" + major, Why: why}
 }
 
 // versionWish is the first version that the project asks for; name is the
@@ -40,22 +61,15 @@ func (a *nodeApp) versionWish() (wish, name, where string) {
 		return strings.TrimSpace(f.value), "engines.node ", f.at()
 	}
 	for _, name := range []string{".nvmrc", ".node-version"} {
-		if !a.hasFile(name) {
-			continue
-		}
-		data, err := a.tree.read(path.Join(a.root, name), 4<<10)
-		if err != nil {
-			continue
-		}
-		for i, line := range strings.Split(string(data), "\n") {
-			line, _, _ = strings.Cut(line, "#")
-			if line = strings.TrimSpace(line); line != "" {
-				return line, "", fmt.Sprintf("%s:%d", name, i+1)
-			}
+		if line, number := a.firstLine(name); line != "" {
+			return line, "", fmt.Sprintf("%s:%d", name, number)
 		}
 	}
 	if f, ok := a.pkg.volta.get("node"); ok && strings.TrimSpace(f.value) != "" {
 		return strings.TrimSpace(f.value), "volta.node ", f.at()
+	}
+	if text, where := a.toolVersion("nodejs"); text != "" {
+		return text, "nodejs ", where
 	}
 	return "", "", ""
 }

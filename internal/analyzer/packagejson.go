@@ -19,6 +19,7 @@ const maxPackageJSON = 1 << 20
 // two equal keys counts, and a key's case matters.
 type packageJSON struct {
 	exists               bool
+	name                 field
 	main                 field
 	packageManager       field
 	scripts              table
@@ -58,8 +59,17 @@ func (p *packageJSON) dependency(name string) (field, bool) {
 	return field{}, false
 }
 
-// readPackageJSON reads the file called name. Its errors about the content are sentences.
+// readPackageJSON reads the file called name, once. Its errors about the content are sentences.
 func (t *tree) readPackageJSON(name string) (*packageJSON, error) {
+	read, known := t.packages[name]
+	if !known {
+		read.pkg, read.err = t.parsePackage(name)
+		t.packages[name] = read
+	}
+	return read.pkg, read.err
+}
+
+func (t *tree) parsePackage(name string) (*packageJSON, error) {
 	data, err := t.read(name, maxPackageJSON)
 	if errors.Is(err, errTooLarge) {
 		return nil, coderunner.Errorf(coderunner.TooLarge, "%s is larger than %d KiB. A package.json of that size cannot be right; check what was written into it.",
@@ -96,6 +106,10 @@ func parsePackageJSON(name string, data []byte) (*packageJSON, error) {
 	}
 	for _, m := range members {
 		switch m.key {
+		case "name":
+			if m.raw[0] == '"' {
+				p.name = d.text("name", m)
+			}
 		case "main":
 			p.main = d.text("main", m)
 		case "packageManager":

@@ -48,13 +48,13 @@ func (a *nodeApp) port(p *coderunner.Plan) {
 	}
 }
 
-func (a *nodeApp) fixedPort(p *coderunner.Plan, digits, why string) {
+func (a *app) fixedPort(p *coderunner.Plan, digits, why string) {
 	port, err := strconv.Atoi(digits)
 	if err != nil || port < 1 || port > 65535 {
 		return
 	}
 	if port < 1024 {
-		a.warn("The app listens on port %d (%s), which only the system may use. Listen on process.env.PORT.", port, why)
+		a.warn("The app listens on port %d (%s), which only the system may use. Listen on the one in the variable PORT.", port, why)
 		return
 	}
 	p.Port, p.PortWhy = port, why

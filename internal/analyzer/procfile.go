@@ -9,7 +9,7 @@ import (
 )
 
 // processes are the lines of the Procfile: name to command.
-func (a *nodeApp) processes() map[string]string {
+func (a *app) processes() map[string]string {
 	processes := map[string]string{}
 	for _, line := range a.procfileLines() {
 		processes[line.name] = line.command
@@ -44,7 +44,7 @@ type procfileLine struct {
 }
 
 // procfileLines reads the Procfile as lines, not as YAML: a command may hold colons.
-func (a *nodeApp) procfileLines() []procfileLine {
+func (a *app) procfileLines() []procfileLine {
 	if !a.hasFile("Procfile") {
 		return nil
 	}
@@ -58,7 +58,8 @@ func (a *nodeApp) procfileLines() []procfileLine {
 		number++
 		name, command, ok := strings.Cut(line, ":")
 		name, command = strings.TrimSpace(name), strings.TrimSpace(command)
-		if ok && name != "" && command != "" && !strings.ContainsAny(name, " #\t") && len(lines) < 50 {
+		usable := command != "" && len(command) <= coderunner.MaxCommand && strings.IndexByte(command, 0) < 0
+		if ok && name != "" && usable && !strings.ContainsAny(name, " #\t\x00") && len(lines) < 50 {
 			lines = append(lines, procfileLine{name: name, command: command, number: number})
 		}
 	}

@@ -21,10 +21,22 @@ const (
 type finding struct {
 	kind findingKind
 	text string // the variable, the package or the host
+	more string // of makesApp: the framework
 	port int    // of listensOn; 0 when it is not a fixed one
+	lang language
 	file string
 	line int
 }
+
+// language is one that sources are searched in.
+type language int
+
+const (
+	none language = iota
+	javascript
+	pythonCode
+	goCode
+)
 
 type findingKind int
 
@@ -33,6 +45,8 @@ const (
 	imports                          // require("TEXT") or import … from "TEXT"
 	listensOn                        // .listen(port, host)
 	dialsPostgres                    // an address with :5432 in the text
+	makesApp                         // TEXT = FastAPI() and the like; more says of which framework
+	serves                           // begins to answer requests, in a way that needs no port here
 )
 
 func (f finding) at() string { return fmt.Sprintf("%s:%d", printable(f.file), f.line) }
@@ -60,8 +74,8 @@ func (s source) imports(name string) (finding, bool) {
 	return s.first(func(f finding) bool { return f.kind == imports && f.text == name })
 }
 
-// readSource returns what is found at and below root. The tree is searched once.
-func (t *tree) readSource(root string) (source, error) {
+// readSource returns what is found at and below root in files of one language. The tree is searched once.
+func (t *tree) readSource(root string, l language) (source, error) {
 	if t.source == nil {
 		all, err := t.search()
 		if err != nil {
@@ -69,12 +83,13 @@ func (t *tree) readSource(root string) (source, error) {
 		}
 		t.source = &all
 	}
-	if root == "." {
-		return *t.source, nil
-	}
 	part := source{cut: t.source.cut}
 	for _, f := range t.source.findings {
-		if name, inside := strings.CutPrefix(f.file, root+"/"); inside {
+		name, inside := f.file, true
+		if root != "." {
+			name, inside = strings.CutPrefix(f.file, root+"/")
+		}
+		if inside && f.lang == l {
 			f.file = name
 			part.findings = append(part.findings, f)
 		}
@@ -99,7 +114,8 @@ func (t *tree) search() (source, error) {
 				return s, nil
 			}
 			for _, name := range l.files {
-				if !isSource(name) {
+				lang := languageOf(name)
+				if lang == none {
 					continue
 				}
 				if files >= maxSourceFiles || size >= maxSourceBytes || len(s.findings) >= maxFindings {
@@ -116,10 +132,10 @@ func (t *tree) search() (source, error) {
 				}
 				files++
 				size += len(data)
-				s.findings = append(s.findings, inspect(full, data)...)
+				s.findings = append(s.findings, lang.inspect(full, data)...)
 			}
 			for _, name := range l.dirs {
-				if !isOutside(name) && !isTestDir(name) {
+				if !isOutside(name) && !isTestDir(name) && !t.hasFile(path.Join(dir, name, "pyvenv.cfg")) {
 					next = append(next, path.Join(dir, name))
 				}
 			}
@@ -129,18 +145,29 @@ func (t *tree) search() (source, error) {
 	return s, nil
 }
 
-func isSource(name string) bool {
+// languageOf tells it by a file's name, none for what is no source or no part of what runs.
+func languageOf(name string) language {
 	switch path.Ext(name) {
+	case ".py":
+		if strings.HasPrefix(name, "test_") || strings.HasSuffix(name, "_test.py") || name == "conftest.py" {
+			return none
+		}
+		return pythonCode
+	case ".go":
+		if strings.HasSuffix(name, "_test.go") {
+			return none
+		}
+		return goCode
 	case ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx":
 	default:
-		return false
+		return none
 	}
 	for _, part := range []string{".test.", ".spec.", ".min.", ".d.ts", ".d.mts", ".stories."} {
 		if strings.Contains(name, part) {
-			return false
+			return none
 		}
 	}
-	return true
+	return javascript
 }
 
 func isTestDir(name string) bool {
@@ -151,32 +178,42 @@ func isTestDir(name string) bool {
 	return false
 }
 
-// inspect finds what one source file says. It looks for a few telling texts and
-// reads a little around each; it is no parser, and takes time in proportion to the file.
-func inspect(name string, data []byte) []finding {
-	const most = 200
-	var list []finding
-	add := func(f finding, at int) {
-		f.file, f.line = name, at
-		if len(list) < most && !slices.Contains(list, f) {
-			list = append(list, f)
-		}
-	}
-	for _, mark := range []struct {
-		text string
-		look func(data []byte, at int, add func(finding))
-	}{
+// mark is a telling text, and what reads a little around it.
+type mark struct {
+	text string
+	look func(data []byte, at int, add func(finding))
+}
+
+// marks are what is looked for, by language.
+var marks = map[language][]mark{
+	javascript: {
 		{"process.env", lookEnv},
 		{"require(", lookImport}, {"from ", lookImport}, {"import ", lookImport}, {"import(", lookImport},
 		{".listen(", lookListen}, {"serve(", lookServe},
 		{":5432", lookPostgres},
-	} {
+	},
+	pythonCode: pythonMarks,
+	goCode:     goMarks,
+}
+
+// inspect finds what one source file says. It looks for a few telling texts and
+// reads a little around each; it is no parser, and takes time in proportion to the file.
+func (l language) inspect(name string, data []byte) []finding {
+	const most = 200
+	var list []finding
+	add := func(f finding, at int) {
+		f.lang, f.file, f.line = l, name, at
+		if len(list) < most && !slices.Contains(list, f) {
+			list = append(list, f)
+		}
+	}
+	for _, mark := range marks[l] {
 		line, counted := 1, 0
 		text := []byte(mark.text)
 		for at := bytes.Index(data, text); at >= 0 && len(list) < most; {
 			line += bytes.Count(data[counted:at], []byte("\n"))
 			counted = at
-			if !inComment(data, at) {
+			if !l.inComment(data, at) {
 				mark.look(data, at, func(f finding) { add(f, line) })
 			}
 			next := bytes.Index(data[at+len(text):], text)
@@ -191,13 +228,16 @@ func inspect(name string, data []byte) []finding {
 }
 
 // inComment guesses by the text before it on its line.
-func inComment(data []byte, at int) bool {
+func (l language) inComment(data []byte, at int) bool {
 	from := max(at-200, 0)
 	before := data[from:at]
 	if i := bytes.LastIndexByte(before, '\n'); i >= 0 {
 		before = before[i+1:]
 	}
 	trimmed := bytes.TrimSpace(before)
+	if l == pythonCode {
+		return bytes.HasPrefix(trimmed, []byte("#")) || bytes.Contains(before, []byte(" # "))
+	}
 	if bytes.HasPrefix(trimmed, []byte("*")) || bytes.HasPrefix(trimmed, []byte("/*")) || bytes.HasPrefix(trimmed, []byte("//")) {
 		return true
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
 // Limits on how far a tree is followed. They bound the work, not what may be deployed.
@@ -21,13 +23,20 @@ const (
 // tree is the uploaded tree. Only regular files and directories of it are seen;
 // links and devices are as if absent.
 type tree struct {
-	fsys   fs.FS
-	lists  map[string]listing
-	source *source // nil until searched
+	fsys     fs.FS
+	lists    map[string]listing
+	source   *source // nil until searched
+	packages map[string]parsedPackage
+}
+
+// parsedPackage is a package.json, or what is wrong with it.
+type parsedPackage struct {
+	pkg *packageJSON
+	err error
 }
 
 func newTree(fsys fs.FS) *tree {
-	return &tree{fsys: fsys, lists: map[string]listing{}}
+	return &tree{fsys: fsys, lists: map[string]listing{}, packages: map[string]parsedPackage{}}
 }
 
 // listing is what one directory holds, each list sorted.
@@ -46,9 +55,9 @@ func (t *tree) list(dir string) (listing, error) {
 	if l, known := t.lists[dir]; known {
 		return l, nil
 	}
-	entries, err := fs.ReadDir(t.fsys, dir)
+	entries, err := t.entries(dir)
 	if err != nil {
-		return listing{}, fmt.Errorf("read the directory %q: %w", dir, err)
+		return listing{}, err
 	}
 	var l listing
 	for _, entry := range entries {
@@ -63,6 +72,29 @@ func (t *tree) list(dir string) (listing, error) {
 	slices.Sort(l.dirs)
 	t.lists[dir] = l
 	return l, nil
+}
+
+// entries reads one directory. One of more than maxEntries is a TooLarge sentence:
+// which of them were looked at would be a matter of chance.
+func (t *tree) entries(dir string) ([]fs.DirEntry, error) {
+	f, err := t.fsys.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the directory %q: %w", dir, err)
+	}
+	defer f.Close()
+	d, ok := f.(fs.ReadDirFile)
+	if !ok {
+		return nil, fmt.Errorf("read the directory %q: it cannot be listed", dir)
+	}
+	entries, err := d.ReadDir(maxEntries + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read the directory %q: %w", dir, err)
+	}
+	if len(entries) > maxEntries {
+		return nil, coderunner.Errorf(coderunner.TooLarge, "The folder %s holds more than %d files. Leave out what a tool has made, and upload the source alone.",
+			printable(dir), maxEntries)
+	}
+	return entries, nil
 }
 
 // hasFile reports whether name is a regular file of the tree. A name that leaves
@@ -147,8 +179,12 @@ func (l listing) describe() string {
 
 // printable makes a name of the tree fit for a sentence: short, and without
 // characters that hide, break or turn the text around them.
-func printable(name string) string {
-	const most = 60
+func printable(name string) string { return shown(name, 60) }
+
+// printableText does the same for a sentence of others, such as a parser's.
+func printableText(text string) string { return shown(text, 200) }
+
+func shown(name string, most int) string {
 	var b strings.Builder
 	for i, r := range name {
 		if i >= most {

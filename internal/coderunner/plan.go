@@ -21,6 +21,16 @@ type Runtime struct {
 	Why       string `json:"why,omitempty"`
 }
 
+// NotOffered is the refusal of a plan whose appliance the server's catalogue does not have.
+func (r Runtime) NotOffered() *Error {
+	title, known := map[string]string{"nodejs": "Node.js", "python": "Python", "go": "Go", "manifest": "Manifest", "static": "static sites"}[r.Name]
+	if !known {
+		return FieldError("appliance", "This server has no appliance %q to run the app on. Choose one that it has.", clip(r.Appliance, 60))
+	}
+	return FieldError("appliance", "This server cannot run %s yet: it has no appliance %s. Choose another one if the code runs there too, or ask whoever runs this server to upgrade CodeRunner.",
+		title, clip(r.Appliance, 60))
+}
+
 // DatabaseNeed is a database that the code seems to use.
 type DatabaseNeed struct {
 	Appliance string `json:"appliance"` // "postgres-15"
@@ -73,8 +83,8 @@ func (p Plan) Check() error {
 	if p.Runtime.Appliance == "" {
 		return FieldError("appliance", "Choose what the app runs on.")
 	}
-	if p.StaticDir.Value == "" && strings.TrimSpace(p.Start.Value) == "" {
-		return FieldError("start", "The plan has no start command. Add \"start\" to the scripts in package.json, or type the command here.")
+	if !p.Starts() {
+		return FieldError("start", "The plan has no start command. Add a Procfile with a line web:, or \"start\" to the scripts in package.json, or type the command here.")
 	}
 	for field, command := range map[string]string{"install": p.Install.Value, "build": p.Build.Value, "start": p.Start.Value, "release": p.Processes[ReleaseProcess]} {
 		if len(command) > MaxCommand || !utf8.ValidString(command) || strings.IndexByte(command, 0) >= 0 {
@@ -121,6 +131,9 @@ func (p *Plan) SetProcess(name, command string) {
 	}
 	p.Processes = processes
 }
+
+// Starts reports whether there is anything to run: a start command, or files to serve.
+func (p Plan) Starts() bool { return p.StaticDir.Value != "" || strings.TrimSpace(p.Start.Value) != "" }
 
 // Static reports whether the app is files that are served: it has a folder of them and no start command.
 func (p Plan) Static() bool {

@@ -203,7 +203,7 @@ func (e *Engine) checkPlan(req DeployRequest) error {
 		return err
 	}
 	if d, err := e.catalogue.Get(req.Plan.Runtime.Appliance); err != nil || d.Kind != coderunner.RuntimeAppliance {
-		return coderunner.FieldError("appliance", "There is no runtime appliance %q in the catalogue.", req.Plan.Runtime.Appliance)
+		return req.Plan.Runtime.NotOffered()
 	}
 	if _, err := e.serving(req.Plan); err != nil {
 		return coderunner.FieldError("static_dir", "There is no appliance in the catalogue that serves files.")

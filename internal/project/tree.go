@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 
 	"github.com/coderunner/coderunner/internal/analyzer"
 	"github.com/coderunner/coderunner/internal/bundle"
@@ -14,26 +13,22 @@ import (
 // Tree opens a bundle's files by its address. The caller closes it.
 func (s *Service) Tree(sha string) (*bundle.Tree, error) { return s.bundles.FS(sha) }
 
-// Analyze makes the plan of another folder of a bundle. The plan's Root and its
-// candidates are relative to the top of the bundle; the candidates that the whole
+// Analyze makes the plan of another folder of a bundle. The plan's Root, which is the
+// workspace's for a package of one, and its candidates are relative to the top of the bundle; the candidates that the whole
 // bundle has stay on offer.
 func (s *Service) Analyze(ctx context.Context, userID, bundleID, root string) (coderunner.Plan, error) {
 	b, err := s.store.Bundle(ctx, userID, bundleID)
 	if err != nil {
 		return coderunner.Plan{}, err
 	}
-	below, closeTree, err := s.folder(b, root)
+	tree, err := s.tree(b, root)
 	if err != nil {
 		return coderunner.Plan{}, err
 	}
-	defer closeTree()
-	plan, err := analyzer.Analyze(below)
+	defer tree.Close()
+	plan, err := analyzer.AnalyzeFolder(tree, root)
 	if err != nil {
 		return coderunner.Plan{}, err
-	}
-	plan.Root = path.Join(root, plan.Root)
-	for i := range plan.Candidates {
-		plan.Candidates[i].Root = path.Join(root, plan.Candidates[i].Root)
 	}
 	if len(b.Plan.Candidates) > 0 {
 		plan.Candidates = b.Plan.Candidates
@@ -47,12 +42,12 @@ func (s *Service) Found(ctx context.Context, userID, bundleID, root string, limi
 	if err != nil {
 		return nil, err
 	}
-	below, closeTree, err := s.folder(b, root)
+	tree, err := s.tree(b, root)
 	if err != nil {
 		return nil, err
 	}
-	defer closeTree()
-	entries, err := fs.ReadDir(below, ".")
+	defer tree.Close()
+	entries, err := fs.ReadDir(tree, root)
 	if err != nil {
 		return nil, err
 	}
@@ -67,14 +62,14 @@ func (s *Service) Found(ctx context.Context, userID, bundleID, root string, limi
 	return names, nil
 }
 
-// folder opens one folder of a bundle.
-func (s *Service) folder(b coderunner.Bundle, root string) (fs.FS, func(), error) {
+// tree opens a bundle of which root is known to be a folder.
+func (s *Service) tree(b coderunner.Bundle, root string) (*bundle.Tree, error) {
 	if !fs.ValidPath(root) {
-		return nil, nil, noFolder(root)
+		return nil, noFolder(root)
 	}
 	tree, err := s.bundles.FS(b.SHA256)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	info, err := fs.Stat(tree, root)
 	if err == nil && !info.IsDir() || errors.Is(err, fs.ErrNotExist) {
@@ -82,14 +77,9 @@ func (s *Service) folder(b coderunner.Bundle, root string) (fs.FS, func(), error
 	}
 	if err != nil {
 		tree.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	below, err := fs.Sub(tree, root)
-	if err != nil {
-		tree.Close()
-		return nil, nil, err
-	}
-	return below, func() { tree.Close() }, nil
+	return tree, nil
 }
 
 func noFolder(root string) error {

@@ -32,6 +32,9 @@ func (s *site) deploy(w http.ResponseWriter, r *http.Request, user coderunner.Us
 	page.Form = form
 	plan, err := form.Plan(page.Plan)
 	note(problems, err)
+	if sentence := notOffered(page); sentence != "" && form.Appliance == "" {
+		problems["appliance"] = sentence // there was nothing to choose that would have been right
+	}
 	if page.New {
 		_, err = coderunner.NormalizeProjectName(form.Name)
 		note(problems, err)

@@ -147,6 +147,24 @@ func TestPlanOfWhatIsNotRecognised(t *testing.T) {
 	}
 }
 
+// What the server has no appliance for is said before and after Deploy, and can be given another.
+func TestPlanOfWhatTheServerCannotRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	files := archive(t, "go.mod", "module example.org/poems\n\ngo 1.22\n", "main.go", "package main\n\nimport \"net/http\"\n\nfunc main() { http.ListenAndServe(\":8080\", nil) }\n")
+	p, up, err := w.projects.NewFromUpload(t.Context(), w.ada.user.ID, "poems", "poems.tar", strings.NewReader(string(files)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sentence = "This server cannot run Go yet: it has no appliance go."
+	page := w.ada.get("/projects/"+p.ID+"/bundles/"+up.ID).want(http.StatusOK).wantText("#error-appliance", sentence).
+		wantValue("input[name=build]", "go build -trimpath -o bin/app .")
+	action, form := planForm(page)
+	w.ada.post(action, form).want(http.StatusUnprocessableEntity).wantText("#error-appliance", sentence)
+	form.Set("appliance", "nodejs-18")
+	w.ada.post(action, form).want(http.StatusSeeOther)
+}
+
 func TestPlanOfAnotherFolder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

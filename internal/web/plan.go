@@ -23,7 +23,20 @@ func (s *site) plan(w http.ResponseWriter, r *http.Request, user coderunner.User
 		return err
 	}
 	page.Form = views.NewPlanForm(page.Project, page.Plan)
+	page.Errors = views.FieldErrors{}
+	if sentence := notOffered(page); sentence != "" {
+		page.Errors["appliance"] = sentence
+	}
 	return s.render(w, r, http.StatusOK, views.Plan(page))
+}
+
+// notOffered says that this server has nothing to run the code on that the plan asks for; "" if it has.
+func notOffered(page views.PlanPage) string {
+	wanted := page.Plan.Runtime
+	if wanted.Appliance == "" || slices.ContainsFunc(page.Runtimes, func(a coderunner.Appliance) bool { return a.Name == wanted.Appliance }) {
+		return ""
+	}
+	return coderunner.Sentence(wanted.NotOffered())
 }
 
 // planPage is the plan of a folder of the bundle that the address names, its form
