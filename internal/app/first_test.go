@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
@@ -34,7 +35,7 @@ func TestFirstStart(t *testing.T) {
 	}
 
 	project, run := s.deploy("first", archive(t, "node-hello", nil))
-	eventually(t, "the deploy's end", func() bool { // a template that this machine never built takes minutes
+	eventuallyWithin(t, 10*time.Minute, "the deploy's end", func() bool { // a template that this machine never built takes minutes
 		var now struct{ State string }
 		s.call(http.MethodGet, "runs/"+run, nil, &now)
 		if coderunner.RunState(now.State).Ended() && now.State != "SUCCEEDED" {
