@@ -11,7 +11,7 @@ func TestPlansByLockfile(t *testing.T) {
 	t.Parallel()
 	const manifest = `{"main": "app.js", "dependencies": {"ms": "^2"}}`
 	npx := func(program, version, more string) string {
-		return "The project uses " + program + ", which the appliance nodejs-18 does not have: npx fetches " + program + " " + version + " for the installation." + more
+		return "The project uses " + program + ", which the appliances for Node.js do not have: npx fetches " + program + " " + version + " for the installation." + more
 	}
 	for name, test := range map[string]struct {
 		tree     []string // beside package.json and app.js
@@ -74,14 +74,14 @@ func TestPlansOfFewWords(t *testing.T) {
 			p.Runtime.Why = "engines.node 16 || 18 in package.json:1"
 		})},
 		"engines that 18 does not fit": {[]string{"package.json", `{"engines": {"node": ">=20"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
-			p.Warnings = []string{"The project asks for another Node.js (engines.node >=20 in package.json:1), but only 18 is available yet. It runs on 18 and may fail there."}
+			p.Runtime = coderunner.Runtime{Name: "nodejs", Version: "24", Appliance: "nodejs-24", Why: "engines.node >=20 in package.json:1"}
 		})},
 		"engines of another kind": {[]string{"package.json", `{"engines": {"vscode": "^1.80.0"}}`, "server.js", ""}, server(func(*coderunner.Plan) {})},
 		"engines that ask for a manager": {[]string{"package.json", `{"engines": {"pnpm": ">=8"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
 			p.PackageManager = coderunner.Choice{Value: "pnpm", Why: "engines.pnpm in package.json:1"}
 			p.Install = coderunner.Choice{Value: "npx --yes pnpm@9 install --prod=false", Why: "no lockfile"}
 			p.Warnings = []string{"There is no lockfile, so that each deployment may install other versions. Run pnpm install and upload its lockfile too.",
-				"The project uses pnpm, which the appliance nodejs-18 does not have: npx fetches pnpm 9 for the installation."}
+				"The project uses pnpm, which the appliances for Node.js do not have: npx fetches pnpm 9 for the installation."}
 		})},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,7 +48,7 @@ func (a *nodeApp) install() (manager, install coderunner.Choice) {
 		if lockfile != "" {
 			command += " --frozen-lockfile"
 		}
-		a.warn("The project uses pnpm, which the appliance nodejs-18 does not have: npx fetches pnpm %s for the installation.", wanted)
+		a.warn("The project uses pnpm, which the appliances for Node.js do not have: npx fetches pnpm %s for the installation.", wanted)
 		return manager, coderunner.Choice{Value: command, Why: why}
 	case "yarn":
 		return manager, coderunner.Choice{Value: a.yarnInstall(wanted, lockfile), Why: why}
@@ -163,7 +163,7 @@ func (a *nodeApp) yarnInstall(wanted, lockfile string) string {
 		if lockfile != "" {
 			command += " --frozen-lockfile"
 		}
-		a.warn("The project uses yarn, which the appliance nodejs-18 does not have: npx fetches yarn %s for the installation.", wanted)
+		a.warn("The project uses yarn, which the appliances for Node.js do not have: npx fetches yarn %s for the installation.", wanted)
 		return command
 	}
 	program := "npx --yes @yarnpkg/cli-dist@" + orElse(wanted, "4")
@@ -171,7 +171,7 @@ func (a *nodeApp) yarnInstall(wanted, lockfile string) string {
 		program = "node " + shellQuote(own)
 		a.warn("The project uses its own yarn, %s. Its packages go to node_modules, whatever .yarnrc.yml says.", printable(own))
 	} else {
-		a.warn("The project uses yarn, which the appliance nodejs-18 does not have: npx fetches yarn %s for the installation. "+
+		a.warn("The project uses yarn, which the appliances for Node.js do not have: npx fetches yarn %s for the installation. "+
 			"Its packages go to node_modules, whatever .yarnrc.yml says.", orElse(wanted, "4"))
 	}
 	command := "YARN_NODE_LINKER=node-modules " + program + " install"

@@ -20,7 +20,7 @@ func (a *nodeApp) startAndBuild(p *coderunner.Plan) {
 		a.dropSecondBuild(p)
 		for _, manager := range []string{"yarn", "pnpm", "bun"} {
 			if usesProgram(p.Start.Value, manager) || usesProgram(p.Build.Value, manager) {
-				a.warn("The scripts call %s, which the appliance nodejs-18 does not have. Call the program itself, or use npm run.", manager)
+				a.warn("The scripts call %s, which the appliances for Node.js do not have. Call the program itself, or use npm run.", manager)
 			}
 		}
 		return

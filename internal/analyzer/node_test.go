@@ -140,9 +140,9 @@ func TestNodePlans(t *testing.T) {
 				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
 				p.Build = coderunner.Choice{Value: "vite build --outDir public/site", Why: "scripts.build in package.json:2"}
 				p.StaticDir = coderunner.Choice{Value: "public/site", Why: "scripts.build in package.json:2"}
-				p.Start = coderunner.Choice{Value: "npx --yes serve@14 --single public/site --listen tcp://0.0.0.0:$PORT",
-					Why: "scripts.start in package.json:2 runs vite, a development server"}
-				p.Warnings = []string{"scripts.start runs vite, a development server. The site is built instead, and the folder public/site is served by the package serve, which npx fetches."}
+				p.StaticFallback = coderunner.Choice{Value: "index.html", Why: "scripts.start in package.json:2 runs vite, a development server"}
+				p.Start = coderunner.Choice{Why: "scripts.start in package.json:2 runs vite, a development server; the folder is served"}
+				p.Warnings = []string{"scripts.start runs vite, a development server. The site is built instead, and the folder public/site is served."}
 			}),
 		},
 		"odd package.json": {
@@ -166,19 +166,23 @@ func TestNodePlans(t *testing.T) {
 
 func TestRuntimeVersions(t *testing.T) {
 	t.Parallel()
-	for wish, want := range map[string]struct{ why, warning string }{
-		">=18":                       {why: "engines.node >=18 in package.json:1"},
-		"18.x || >=20":               {why: "engines.node 18.x || >=20 in package.json:1"},
-		"^20.19.0 || >=22.12.0":      {why: "the default", warning: "(engines.node ^20.19.0 || >=22.12.0 in package.json:1)"},
-		"not a version":              {why: "the default", warning: "is not understood; Node.js 18 is used."},
-		"<script>\u202e\u0000x</b>9": {why: "the default", warning: "<script>��x</b>9"},
+	for wish, want := range map[string]struct{ version, why, warning string }{
+		">=18":                       {"18", "engines.node >=18 in package.json:1", ""},
+		"18.x || >=20":               {"18", "engines.node 18.x || >=20 in package.json:1", ""},
+		"^20.19.0 || >=22.12.0":      {"24", "engines.node ^20.19.0 || >=22.12.0 in package.json:1", ""},
+		"20.x":                       {"20", "engines.node 20.x in package.json:1", ""},
+		"22.3.0":                     {"22", "engines.node 22.3.0 in package.json:1", ""},
+		"latest":                     {"24", "engines.node latest in package.json:1", ""},
+		">=26":                       {"18", "the default", "(engines.node >=26 in package.json:1) than those that there are: 18, 20, 22 and 24"},
+		"not a version":              {"18", "the default", "is not understood; Node.js 18 is used."},
+		"<script>\u202e\u0000x</b>9": {"18", "the default", "<script>��x</b>9"},
 	} {
 		plan, err := Analyze(files("package.json", `{"engines": {"node": `+quoted(wish)+`}}`, "index.js", ""))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if plan.Runtime.Why != want.why || plan.Runtime.Appliance != "nodejs-18" {
-			t.Errorf("%q: runtime %+v, want why %q", wish, plan.Runtime, want.why)
+		if plan.Runtime.Why != want.why || plan.Runtime.Appliance != "nodejs-"+want.version {
+			t.Errorf("%q: runtime %+v, want %+v", wish, plan.Runtime, want)
 		}
 		checkOneWarning(t, wish, plan.Warnings, want.warning)
 	}
@@ -186,7 +190,9 @@ func TestRuntimeVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkOneWarning(t, ".nvmrc", plan.Warnings, "(lts/iron in .nvmrc:2)")
+	if plan.Runtime.Appliance != "nodejs-20" || plan.Runtime.Why != "lts/iron in .nvmrc:2" || len(plan.Warnings) > 0 {
+		t.Errorf(".nvmrc: runtime %+v, warnings %q", plan.Runtime, plan.Warnings)
+	}
 }
 
 func TestSatisfies(t *testing.T) {

@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,9 @@ func (a *nodeApp) runtime() coderunner.Runtime {
 			if understood = understood && clear; satisfied && clear {
 				fitting = append(fitting, v)
 			}
+		}
+		if aliases[strings.ToLower(wish)] == "*" { // whoever asks for the newest
+			slices.SortFunc(fitting, func(a, b version) int { return b.compare(a) })
 		}
 		switch {
 		case !understood:

@@ -123,7 +123,7 @@ func checkSane(t *testing.T, plan coderunner.Plan, err error) {
 		}
 		return
 	}
-	if plan.Type == "" && len(plan.Warnings) == 0 || plan.Type != "" && plan.Start.Value == "" && len(plan.Warnings) == 0 {
+	if plan.Type == "" && len(plan.Warnings) == 0 || plan.Type != "" && !plan.Starts() && len(plan.Warnings) == 0 {
 		t.Errorf("a plan that cannot run says nothing: %s", text(t, plan))
 	}
 	if plan.Start.Value != "" {

@@ -11,7 +11,7 @@ func TestFolderOfAWorkspace(t *testing.T) {
 	for folder, want := range map[string]struct{ root, install, start string }{
 		"apps/api": {".", "npm ci", "cd apps/api && node api.js"},
 		"apps/web": {".", "npm ci", "cd apps/web && node web.js"},
-		"other":    {"other", "", "static-server ."},
+		"other":    {"other", "", ""},
 		"apps":     {"apps/api", "", "node api.js"},
 	} {
 		plan, err := AnalyzeFolder(tree, folder)

@@ -182,10 +182,15 @@ func (s *server) post(host, path string, form url.Values) *http.Response {
 // eventually tries until ok, for at most a minute.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	eventuallyWithin(t, time.Minute, what, ok)
+}
+
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within a minute", what)
+			t.Fatalf("%s: not within %s", what, limit)
 		}
 		select {
 		case <-t.Context().Done():

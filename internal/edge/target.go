@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -39,12 +40,11 @@ type target struct {
 func (e *Edge) newTarget(key targetKey) *target {
 	t := &target{targetKey: key}
 	t.life, t.cut = context.WithCancel(context.Background())
-	dialer := &net.Dialer{Timeout: dialTimeout}
 	t.transport = &http.Transport{
 		Proxy: nil, // the environment's is for the internet
 		// Whatever a request says, only this address is dialled.
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", key.address)
+			return dialSandbox(ctx, &net.Dialer{Timeout: dialTimeout}, key.address)
 		},
 		DisableCompression:     true, // bodies pass as they are
 		MaxIdleConnsPerHost:    64,
@@ -63,6 +63,37 @@ func (e *Edge) newTarget(key targetKey) *target {
 		ErrorLog:       slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}
 	return t
+}
+
+// errElsewhere is the end of a connection that left this machine.
+var errElsewhere = errors.New("the sandbox's network is not there")
+
+// dialSandbox connects to a sandbox's port. An address of numbers is one of a network of this machine. While that is
+// not there, after a reboot or before the sandbox is back, the way leads out to the
+// world: whoever answers there gets nothing.
+func dialSandbox(ctx context.Context, dialer *net.Dialer, address string) (net.Conn, error) {
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	local, _ := netip.ParseAddrPort(conn.LocalAddr().String())
+	if remote, err := netip.ParseAddrPort(address); err == nil && !sameNetwork(local.Addr(), remote.Addr()) {
+		conn.Close()
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: conn.RemoteAddr(), Err: errElsewhere}
+	}
+	return conn, nil
+}
+
+// sameNetwork reports whether two addresses can be of one of the networks that providers make on this
+// machine: those of IPv4 are all of one /16.
+func sameNetwork(a, b netip.Addr) bool {
+	a, b = a.Unmap(), b.Unmap()
+	bits := 64
+	if a.Is4() {
+		bits = 16
+	}
+	network, err := a.Prefix(bits)
+	return err == nil && network.Contains(b)
 }
 
 // enter counts a request in, unless the target takes no more.
