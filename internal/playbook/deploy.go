@@ -32,7 +32,7 @@ func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase, title f
 		list.addDatabases(databases, title)
 		ready = append(ready, "database")
 	}
-	if plan.Install.Value != "" && !(plan.Static() && plan.Build.Value == "") { // files that are served as they were uploaded need nothing
+	if plan.Install.Value != "" && (!plan.Static() || plan.Build.Value != "") { // files that are served as they were uploaded need nothing
 		list.add("install", "Install dependencies")
 		ready, made = append(ready, "install"), []string{"install"}
 	}
