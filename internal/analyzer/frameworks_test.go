@@ -16,7 +16,7 @@ internal/analyzer/testdata/plans; a test fails when this page is stale. Every va
 lets you change. ` + "`coderunner analyze FOLDER`" + ` prints the plan of a project of yours.
 
 A ` + "`Procfile`" + ` comes first in every kind of project: ` + "`web:`" + ` is started; ` + "`worker:`, `release:`" + ` and others are kept as processes of the plan,
-as are the migrations of the column release; only the start command is run so far.
+as are the migrations of the column release. That runs before each new version serves, the others beside it.
 A ` + "`Dockerfile`" + ` is not used. A plan may name something to run on that this server does not have yet; the page says so.
 `
 
@@ -61,7 +61,14 @@ func frameworksPage(t *testing.T) string {
 			if p.Build.Value != "" {
 				made = strings.TrimPrefix(made+"<br>"+code(p.Build.Value), "<br>")
 			}
-			b.WriteString("| " + strings.Join([]string{f.title, f.sign, code(p.Runtime.Appliance), made, code(p.Start.Value), code(p.Processes["release"])}, " | ") + " |\n")
+			runs := code(p.Start.Value)
+			if p.Static() {
+				runs = "the files of " + code(p.StaticDir.Value)
+				if p.StaticFallback.Value != "" {
+					runs += ", " + code(p.StaticFallback.Value) + " for all else"
+				}
+			}
+			b.WriteString("| " + strings.Join([]string{f.title, f.sign, code(p.Runtime.Appliance), made, runs, code(p.Processes["release"])}, " | ") + " |\n")
 		}
 		delete(groups, group)
 	}
