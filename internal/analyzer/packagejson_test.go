@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
@@ -101,11 +100,8 @@ func TestHostilePackageJSON(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			began := time.Now()
+			defer soon(t)()
 			plan, err := Analyze(files("package.json", content, "index.js", ""))
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("took %v", took)
-			}
 			checkSane(t, plan, err)
 		})
 	}
