@@ -85,7 +85,6 @@ func serveActions() map[string]action {
 	return map[string]action{
 		"database": {do: provisionDatabases, undo: stopStartedDatabases, handOver: abandonStartedDatabases},
 		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox, handOver: abandonAppSandbox},
-		"release":  {do: runReleaseCommand},
 		"start":    {do: startApp},
 		"health":   {do: awaitHealth},
 		"route":    {do: moveRoute, undo: restoreRoute},
@@ -97,6 +96,7 @@ func deployPlaybook() playbook {
 	actions := serveActions()
 	actions["install"] = action{do: install, undo: removeBuilders, handOver: leaveBuilders}
 	actions["build"] = action{do: build, undo: removeBuilders, handOver: leaveBuilders}
+	actions["release"] = action{do: runReleaseCommand}
 	return playbook{secrets: true, steps: actions, succeed: nothing, fail: deploymentFails}
 }
 

@@ -236,7 +236,8 @@ func lanePlan(first string) coderunner.Plan {
 	return coderunner.Plan{Type: "nodejs", Root: ".", Runtime: coderunner.Runtime{Name: "nodejs", Version: "18", Appliance: "nodejs-18"},
 		Install: coderunner.Choice{Value: "echo during install; " + first + "echo installed > installed.txt"},
 		Build:   coderunner.Choice{Value: "echo during build; " + first + "cat installed.txt && echo built > built.txt"},
-		Start:   coderunner.Choice{Value: "cat built.txt && exec node index.js"}, Port: 3000}
+		Start:   coderunner.Choice{Value: "cat built.txt && exec node index.js"}, Port: 3000,
+		Processes: map[string]string{coderunner.ReleaseProcess: "echo during release; " + first + "cat built.txt"}}
 }
 
 // request prepares what a user asks for, and says what the app answers once it is done.

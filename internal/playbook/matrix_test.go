@@ -220,7 +220,7 @@ func (l *lane) endedSoon(ctx context.Context, runID string) error {
 	}
 	rows, err := l.store.Steps(ctx, runID)
 	for _, step := range rows {
-		command := step.Name == "install" || step.Name == "build"
+		command := step.Name == "install" || step.Name == "build" || step.Name == "release"
 		if command && step.StartedAt != nil && step.FinishedAt != nil && step.FinishedAt.Sub(*r.CancelRequestedAt) > cancelTime {
 			err = errors.Join(err, fmt.Errorf("the step %s went on for %s after the cancel", step.Name, step.FinishedAt.Sub(*r.CancelRequestedAt)))
 		}

@@ -35,6 +35,7 @@ setup(name="ext", version="1", ext_modules=[Extension("ext", ["ext.c"])])
 		t.Run(appliance, func(t *testing.T) {
 			p := startPlatform(t)
 			p.builtTemplate(t, appliance)
+			p.engine.cfg.CABundle = p.provider.CABundle()
 			s, err := p.newSample(t.Context(), "run", c.files)
 			if err != nil {
 				t.Fatal(err)
