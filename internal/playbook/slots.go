@@ -21,6 +21,7 @@ type slots struct {
 
 // ticket is a place in the queue.
 type ticket struct {
+	user  string
 	round int
 	turn  chan struct{} // closed when it is the ticket's turn
 	moved chan struct{} // has one element when the number of those ahead has changed
@@ -32,7 +33,7 @@ func newSlots(n int) *slots { return &slots{free: n, last: map[string]int{}} }
 // change of the number of those ahead is told, beginning with the first.
 func (s *slots) acquire(ctx context.Context, user string, ahead func(int) error) (release func(), err error) {
 	s.mu.Lock()
-	t := &ticket{round: s.round, turn: make(chan struct{}), moved: make(chan struct{}, 1)}
+	t := &ticket{user: user, round: s.round, turn: make(chan struct{}), moved: make(chan struct{}, 1)}
 	if last, has := s.last[user]; has {
 		t.round = max(t.round, last+1)
 	}
@@ -87,6 +88,12 @@ func (s *slots) leave(t *ticket) {
 	defer s.mu.Unlock()
 	if i := slices.Index(s.waiting, t); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
+		s.last[t.user] = s.round // what was not used is no debt
+		for _, w := range s.waiting {
+			if w.user == t.user {
+				s.last[t.user] = w.round // the newest is the last of them
+			}
+		}
 		s.tell()
 		return
 	}

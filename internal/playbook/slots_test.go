@@ -113,6 +113,40 @@ func TestSlotsAreSharedAmongUsers(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesOwesNothing: turns that were asked for and not taken do not count.
+func TestWhoLeavesOwesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1)
+	release, err := s.acquire(t.Context(), "ada", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	var left []*queued
+	for range 5 {
+		q := s.queue(ctx, "ada")
+		<-q.changed
+		left = append(left, q)
+	}
+	leave()
+	for _, q := range left {
+		<-q.err
+	}
+	var bobs []*queued
+	for range 3 {
+		q := s.queue(t.Context(), "bob")
+		<-q.changed
+		bobs = append(bobs, q)
+	}
+	ada := s.queue(t.Context(), "ada")
+	<-ada.changed
+	release()
+	(<-bobs[0].release)()
+	(<-bobs[1].release)()
+	(<-ada.release)()
+	(<-bobs[2].release)()
+}
+
 // TestWhoLeavesWithASlotGivesItBack: the turn and the end of the wait may come at once.
 func TestWhoLeavesWithASlotGivesItBack(t *testing.T) {
 	t.Parallel()

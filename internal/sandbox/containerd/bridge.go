@@ -97,15 +97,14 @@ func bridgeSubnet(link netlink.Link) (netip.Prefix, error) {
 
 // ListNetworks implements sandbox.Provider.
 func (p *Provider) ListNetworks(context.Context) ([]string, error) {
-	links, err := netdump.Links()
+	links, err := bridges(p.cfg.Instance)
 	if err != nil {
-		return nil, fmt.Errorf("list the networks: %w", err)
+		return nil, err
 	}
 	names := map[string]bool{}
 	for _, l := range links {
-		fields := strings.Fields(l.Attrs().Alias)
-		if strings.HasPrefix(l.Attrs().Name, bridgePrefix) && len(fields) == 3 && fields[1] == p.cfg.Instance && !isSolo(fields[2]) {
-			names[fields[2]] = true
+		if name := bridgeNetwork(l, p.cfg.Instance); !isSolo(name) {
+			names[name] = true
 		}
 	}
 	// After a reboot a network is a file until its first sandbox is back.
@@ -177,15 +176,31 @@ func (p *Provider) unplug(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	links, err := netdump.Links()
-	if err != nil {
-		return fmt.Errorf("list the networks: %w", err)
-	}
+	links, err := bridges(p.cfg.Instance)
 	for _, l := range links {
-		fields := strings.Fields(l.Attrs().Alias)
-		if strings.HasPrefix(l.Attrs().Name, bridgePrefix) && len(fields) == 3 && fields[1] == p.cfg.Instance {
-			err = errors.Join(err, removeBridge(l))
-		}
+		err = errors.Join(err, removeBridge(l))
 	}
 	return err
+}
+
+// bridges are those of an instance that this machine has.
+func bridges(instance string) (found []netlink.Link, err error) {
+	links, err := netdump.Links()
+	if err != nil {
+		return nil, fmt.Errorf("list the networks: %w", err)
+	}
+	for _, l := range links {
+		if strings.HasPrefix(l.Attrs().Name, bridgePrefix) && bridgeNetwork(l, instance) != "" {
+			found = append(found, l)
+		}
+	}
+	return found, nil
+}
+
+// bridgeNetwork is the network that a bridge of the instance is, "" if it is not one.
+func bridgeNetwork(l netlink.Link, instance string) string {
+	if fields := strings.Fields(l.Attrs().Alias); len(fields) == 3 && fields[1] == instance {
+		return fields[2]
+	}
+	return ""
 }

@@ -213,7 +213,10 @@ func StopEngine(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if !answers(cfg.socket()) {
-		return nil
+		// Sandboxes outlive a daemon that was killed. Whatever runs has a network.
+		if plugged, err := bridges(cfg.Instance); err != nil || len(plugged) == 0 {
+			return err
+		}
 	}
 	p, err := Open(ctx, cfg)
 	if err != nil {

@@ -301,6 +301,7 @@ func testStopEngine(t *testing.T, p *Provider) {
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}
+	killEngine(t, cfg) // what runs outlives it, and is ended all the same
 	if err := StopEngine(within(t), cfg); err != nil {
 		t.Fatal(err)
 	}
