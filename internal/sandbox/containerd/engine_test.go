@@ -305,6 +305,9 @@ func testStopEngine(t *testing.T, p *Provider) {
 	if err := StopEngine(within(t), cfg); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := netlink.LinkByName(p.linkName(bridgePrefix, "net")); !isNoLink(err) {
+		t.Errorf("with the engine killed before, the sandboxes go on: %v", err)
+	}
 	if second, err = Open(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
