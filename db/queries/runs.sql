@@ -61,6 +61,10 @@ RETURNING *;
 UPDATE runs SET lease_expires_at = now() + make_interval(secs => @lease_seconds::float8)
 WHERE id = @id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING') RETURNING cancel_requested_at;
 
+-- name: LeaseHolds :one
+SELECT cancel_requested_at FROM runs
+WHERE id = @id AND owner = @owner AND epoch = @epoch AND state IN ('RUNNING', 'CANCELLING');
+
 -- name: ReleaseRun :exec
 UPDATE runs SET lease_expires_at = now() - interval '1 second' WHERE id = @id AND owner = @owner AND epoch = @epoch;
 

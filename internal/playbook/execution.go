@@ -359,19 +359,29 @@ func (x *execution) keepLease(owned context.Context, disown, stop context.Cancel
 	// The lease is trusted for less than its length: the claim was made some time ago.
 	trusted := time.Now().Add(lease * 3 / 4)
 	for {
+		renew := false
 		select {
 		case <-owned.Done():
 			return
 		case <-tick.C:
-		case <-wake:
+			renew = true
+		case <-wake: // mostly by what the run itself writes: a renewal would be in its way
 		}
 		asked := time.Now()
 		ctx, cancel := context.WithDeadline(owned, trusted)
-		cancelled, err := x.e.store.RenewRun(ctx, x.lease, lease)
+		var cancelled bool
+		var err error
+		if renew {
+			cancelled, err = x.e.store.RenewRun(ctx, x.lease, lease)
+		} else {
+			cancelled, err = x.e.store.LeaseHolds(ctx, x.lease)
+		}
 		cancel()
 		switch {
 		case err == nil:
-			trusted = asked.Add(lease * 3 / 4)
+			if renew {
+				trusted = asked.Add(lease * 3 / 4)
+			}
 			if cancelled {
 				stop(errCancelled)
 			}

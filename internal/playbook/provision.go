@@ -415,7 +415,7 @@ func createAppSandbox(ctx context.Context, st *step) error {
 		what = "Sandbox with the code"
 	}
 	st.say("%s made in %d ms.", what, time.Since(begin).Milliseconds())
-	if err := st.guarded(ctx, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) }); err != nil {
+	if err := st.e.store.GuardedSoon(ctx, st.lease, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) }); err != nil {
 		return err
 	}
 	st.deployment.Release = release // for the steps that come after

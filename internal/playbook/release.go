@@ -34,6 +34,12 @@ func moveRoute(ctx context.Context, st *step) error {
 	if err != nil || before.Released {
 		return err
 	}
+	address, err := st.e.provider.Address(ctx, st.appSandbox(), st.deployment.Plan.Port)
+	if err != nil {
+		return err
+	}
+	answers := make(chan error, 1)
+	go func() { answers <- st.stillAnswers(ctx, host, address.Proxy) }()
 	if !before.Known {
 		routes, err := st.e.store.ProjectRoutes(ctx, st.project.ID)
 		if err != nil {
@@ -47,11 +53,7 @@ func moveRoute(ctx context.Context, st *step) error {
 			return err
 		}
 	}
-	address, err := st.e.provider.Address(ctx, st.appSandbox(), st.deployment.Plan.Port)
-	if err != nil {
-		return err
-	}
-	if err := st.stillAnswers(ctx, host, address.Proxy); err != nil {
+	if err := <-answers; err != nil {
 		return err
 	}
 	route := coderunner.Route{Host: host, ProjectID: st.project.ID, DeploymentID: st.deployment.ID, SandboxID: st.appSandbox(), Target: address.Proxy}

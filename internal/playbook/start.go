@@ -142,7 +142,7 @@ const lastOutput = 2 * time.Second
 // askAgain is the pause after an app did not answer: its first answer is noticed
 // at most a hundredth later than it could be, or some milliseconds.
 func askAgain(waited time.Duration) time.Duration {
-	return min(max(waited/100, 5*time.Millisecond), 250*time.Millisecond)
+	return min(max(waited/100, 2*time.Millisecond), 250*time.Millisecond)
 }
 
 // followOutput copies the app's output into the run's log. Where it got to is

@@ -48,7 +48,8 @@ func (x *execution) workingVariables(ctx context.Context) (coderunner.Variables,
 	if sealed, err = x.e.sealVariables(x.project.ID, runVariables(x.run.ID), variables); err != nil {
 		return nil, err
 	}
-	return variables, x.guarded(ctx, func(s *store.Store) error { return s.SetRunVariables(ctx, x.run.ID, sealed) })
+	// Whatever is written later is lost with it, or neither is.
+	return variables, x.e.store.GuardedSoon(ctx, x.lease, func(s *store.Store) error { return s.SetRunVariables(ctx, x.run.ID, sealed) })
 }
 
 // appliedVariables are those that the run's version has once it serves. What is only

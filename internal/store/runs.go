@@ -190,6 +190,16 @@ func (s *Store) ClaimRun(ctx context.Context, id, owner string, lease time.Durat
 	return run(row), err == nil, translate(err, "run")
 }
 
+// LeaseHolds reports whether a cancel was asked for. ErrLeaseLost means that the
+// caller must stop at once.
+func (s *Store) LeaseHolds(ctx context.Context, l Lease) (cancelled bool, err error) {
+	at, err := s.q.LeaseHolds(ctx, l.RunID, l.Owner, l.Epoch)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, ErrLeaseLost
+	}
+	return at != nil, translate(err, "run")
+}
+
 // RenewRun extends the lease and reports whether a cancel was asked for.
 // ErrLeaseLost means that the caller must stop at once.
 func (s *Store) RenewRun(ctx context.Context, l Lease, lease time.Duration) (cancelled bool, err error) {

@@ -260,6 +260,18 @@ func (q *Queries) LastLogSeq(ctx context.Context, runID string) (int64, error) {
 	return column_1, err
 }
 
+const leaseHolds = `-- name: LeaseHolds :one
+SELECT cancel_requested_at FROM runs
+WHERE id = $1 AND owner = $2 AND epoch = $3 AND state IN ('RUNNING', 'CANCELLING')
+`
+
+func (q *Queries) LeaseHolds(ctx context.Context, iD string, owner string, epoch int64) (*time.Time, error) {
+	row := q.db.QueryRow(ctx, leaseHolds, iD, owner, epoch)
+	var cancel_requested_at *time.Time
+	err := row.Scan(&cancel_requested_at)
+	return cancel_requested_at, err
+}
+
 const lockProject = `-- name: LockProject :exec
 SELECT id FROM projects WHERE id = $1 FOR NO KEY UPDATE
 `

@@ -196,10 +196,12 @@ func (t Tree) add(pid int) error {
 	return os.WriteFile(t.File("freezer", t.group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 }
 
+// Members are the tree's processes. This one is none of them, though a thread of it that
+// begins one may be there for a moment.
 func (t Tree) Members() []int {
 	var pids []int
 	for line := range strings.Lines(t.read("freezer", t.group, "cgroup.procs")) {
-		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid != os.Getpid() {
 			pids = append(pids, pid)
 		}
 	}

@@ -40,6 +40,37 @@ var ownNamespaces = []struct {
 // files are its standard input, output and error. It must wait by itself until it
 // is let on: it is outside of its groups for a moment.
 func (e Entry) enter(c Cgroups, files [3]*os.File) (pid int, err error) {
+	pid, groups, err := e.begin(c, files, false)
+	if err != nil {
+		return 0, err
+	}
+	err = join(groups, pid)
+	if t := c.Tree(e.ID, e.Group); err == nil {
+		err = errors.Join(t.create(), t.add(pid))
+	}
+	if err != nil {
+		end(pid)
+		return 0, err
+	}
+	return pid, nil
+}
+
+// enterAtOnce is enter for a process of ours that has nothing else to do. The new process
+// is made within its control groups, as far as they are of version 1: to move one there
+// waits for all processors. For that a thread of ours is in them for a moment, where it
+// is held up or killed with the sandbox. The answer are the groups that are left, in which
+// nothing is limited; they take the process when there is time.
+func (e Entry) enterAtOnce(c Cgroups, files [3]*os.File) (pid int, left []string, err error) {
+	if c.Unified {
+		pid, err = e.enter(c, files)
+		return pid, nil, err
+	}
+	return e.begin(c, files, true)
+}
+
+// begin begins the process and answers which groups it is not in yet. From within
+// means that it is made in all of version 1, and in the tree.
+func (e Entry) begin(c Cgroups, files [3]*os.File, fromWithin bool) (pid int, left []string, err error) {
 	var open []*os.File
 	defer func() {
 		for _, f := range open {
@@ -49,24 +80,29 @@ func (e Entry) enter(c Cgroups, files [3]*os.File) (pid int, err error) {
 	for _, ns := range ownNamespaces {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", e.Init, ns.name))
 		if err != nil {
-			return 0, fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
+			return 0, nil, fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
 		}
 		open = append(open, f)
 	}
 	mounts, err := MountsOf(e.Init)
 	if err != nil {
-		return 0, fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
+		return 0, nil, fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
 	}
 	defer mounts.Close()
 	groups, err := c.groupsOf(e.ID, e.Init) // after the namespaces: the number may belong to another process by now
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	// Not ours alone: whoever started us may have left files open.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return 0, fmt.Errorf("keep our files out of the sandbox %s: %w", e.ID, err)
+		return 0, nil, fmt.Errorf("keep our files out of the sandbox %s: %w", e.ID, err)
 	}
 	err = OnThread(func() error {
+		if fromWithin {
+			if groups, err = joinThread(c, groups, c.Tree(e.ID, e.Group)); err != nil {
+				return err
+			}
+		}
 		if err := e.disguise(open, mounts); err != nil {
 			return fmt.Errorf("enter the sandbox %s: %w", e.ID, err)
 		}
@@ -83,14 +119,19 @@ func (e Entry) enter(c Cgroups, files [3]*os.File) (pid int, err error) {
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if err = e.settle(c, groups, pid); err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		_, _ = unix.Wait4(pid, nil, 0, nil)
-		return 0, err
+	if err := e.expose(pid); err != nil {
+		end(pid)
+		return 0, nil, err
 	}
-	return pid, nil
+	return pid, groups, nil
+}
+
+// end kills a child that has not been let on.
+func end(pid int) {
+	_ = unix.Kill(pid, unix.SIGKILL)
+	_, _ = unix.Wait4(pid, nil, 0, nil)
 }
 
 // disguise makes the calling thread one whose children belong to the sandbox. The
@@ -168,9 +209,8 @@ func bound(caps *specs.LinuxCapabilities) error {
 	return unix.Capset(&header, &data[0])
 }
 
-// settle puts the process into its control groups. When the machine's memory runs
-// out it counts like the sandbox's first process.
-func (e Entry) settle(c Cgroups, groups []string, pid int) error {
+// expose has the process count like the sandbox's first when the machine's memory runs out.
+func (e Entry) expose(pid int) error {
 	score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", e.Init))
 	if err != nil {
 		return err
@@ -178,16 +218,41 @@ func (e Entry) settle(c Cgroups, groups []string, pid int) error {
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), score, 0); err != nil && !errors.Is(err, unix.EACCES) {
 		return err
 	}
+	return nil
+}
+
+// join moves a process into groups.
+func join(groups []string, pid int) error {
 	for _, group := range groups {
 		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
 			return fmt.Errorf("join the sandbox's control group: %w", err)
 		}
 	}
-	t := c.Tree(e.ID, e.Group)
+	return nil
+}
+
+// joinThread puts the calling thread, whose children begin where it is, into the tree
+// and those of the groups that are of version 1: they take single threads without a lock on
+// all others. It answers the rest.
+func joinThread(c Cgroups, groups []string, t Tree) (rest []string, err error) {
 	if err := t.create(); err != nil {
-		return err
+		return nil, err
 	}
-	return t.add(pid)
+	freezer := filepath.Dir(c.File("freezer", filepath.Dir(t.group), "tasks"))
+	for _, group := range groups {
+		if group == freezer { // the tree's
+			group = filepath.Dir(c.File("freezer", t.group, "tasks"))
+		}
+		tasks := filepath.Join(group, "tasks")
+		if _, err := os.Stat(tasks); err != nil {
+			rest = append(rest, group)
+			continue
+		}
+		if err := os.WriteFile(tasks, []byte("0"), 0); err != nil { // 0 is the writer (cgroups(7))
+			return nil, fmt.Errorf("join the sandbox's control group: %w", err)
+		}
+	}
+	return rest, nil
 }
 
 // groupsOf lists the directories of the sandbox's control groups that its first

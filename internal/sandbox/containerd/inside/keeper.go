@@ -152,7 +152,7 @@ func (k *Keeping) begin(groups Cgroups, out *Writer, copies *sync.WaitGroup) (<-
 	}
 	defer gate.close()
 	k.Entry.Process.Args = gate.arguments(startScript, k.Entry.Process, k.Argv)
-	pid, err := k.Entry.enter(groups, files)
+	pid, left, err := k.Entry.enterAtOnce(groups, files)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,10 @@ func (k *Keeping) begin(groups Cgroups, out *Writer, copies *sync.WaitGroup) (<-
 		_ = gate.open(bytes.NewReader(k.Input)) // which can always be read
 	}()
 	exits := make(chan sandbox.Exit, 1)
-	go func() { exits <- reap(pid) }()
+	go func() {
+		_ = join(left, pid) // before it is reaped: the number is its own until then
+		exits <- reap(pid)
+	}()
 	select {
 	case <-fed:
 	case exit := <-exits: // before it came to its input
