@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -99,9 +100,35 @@ func child(text string) error {
 	if err != nil {
 		return err
 	}
-	<-reached
-	fmt.Println("reached", run.ID)
+	said := make(chan string, 2)
+	go func() {
+		<-reached
+		said <- "reached"
+	}()
+	go func() {
+		if p.whenEnded(ctx, run.ID) == nil {
+			said <- "ended"
+		}
+	}()
+	fmt.Println(<-said, run.ID)
 	select {}
+}
+
+// whenEnded returns when the run has ended.
+func (p *platform) whenEnded(ctx context.Context, runID string) error {
+	wake, unsubscribe := p.hub.Subscribe(runID)
+	defer unsubscribe()
+	for {
+		run, err := p.store.RunByID(ctx, runID)
+		if err != nil || run.State.Ended() {
+			return err
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // edgeProcess is the edge that runs for the platform's directory, seen from outside.
@@ -116,7 +143,8 @@ type killable struct {
 	runID   string
 }
 
-// startChild returns when the child has stopped where it was told.
+// startChild returns when the child has stopped where it was told. With an error comes
+// the run if there is one: it ended before it got there.
 func startChild(ctx context.Context, o order) (*killable, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -125,6 +153,7 @@ func startChild(ctx context.Context, o order) (*killable, error) {
 	program := exec.CommandContext(ctx, os.Args[0])
 	program.Env = append(os.Environ(), childVariable+"="+string(text))
 	program.Stderr = os.Stderr
+	program.Cancel = func() error { return program.Process.Signal(syscall.SIGQUIT) } // it says where it stands
 	out, err := program.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -134,12 +163,12 @@ func startChild(ctx context.Context, o order) (*killable, error) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	k := &killable{program: program}
-	runID, found := strings.CutPrefix(strings.TrimSpace(line), "reached ")
-	if !found {
-		k.kill()
-		return nil, errors.Join(fmt.Errorf("the child said %q", line), err)
-	}
+	word, runID, _ := strings.Cut(strings.TrimSpace(line), " ")
 	k.runID = runID
+	if word != "reached" {
+		k.kill()
+		return k, errors.Join(fmt.Errorf("the child said %q", line), err)
+	}
 	return k, nil
 }
 

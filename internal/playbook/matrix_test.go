@@ -251,6 +251,9 @@ func (l *lane) killedIn(ctx context.Context, c cell, r request) (run coderunner.
 	l.down()
 	child, err := startChild(ctx, order{Place: l.place, Request: r, Step: c.step, Done: c.fault.done})
 	if err != nil {
+		if child != nil {
+			run.ID = child.runID
+		}
 		return run, err
 	}
 	run, err = l.store.RunByID(ctx, child.runID)
