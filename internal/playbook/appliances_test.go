@@ -16,7 +16,6 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
-	"github.com/coderunner/coderunner/internal/store"
 )
 
 // speaker is how the test speaks with the servers of one protocol: as an app of the
@@ -357,82 +356,4 @@ func (r *trial) isAsExpected() {
 		}
 	}
 	r.stop()
-}
-
-// TestDatabasesSideBySide: a project has one of each kind, its app reaches all of them
-// by their own names, and what is in them outlives their sandboxes.
-func TestDatabasesSideBySide(t *testing.T) {
-	t.Parallel()
-	p := startPlatform(t)
-	s := p.upload(t, "all", answer)
-	kinds := []string{"redis-7", "mysql", "postgres-15"}
-	run := p.succeeds(t, s, kinds...)
-	p.databaseRuns(t, s)
-	trials := func() (env map[string]string, all []*trial) {
-		env = p.env(t, "all", "/env")
-		list, err := p.engine.Databases(t.Context(), s.user.ID, s.project.ID)
-		if err != nil || len(list) != len(kinds) {
-			t.Fatalf("the project has %+v (%v)", list, err)
-		}
-		for _, d := range list {
-			def, err := p.engine.catalogue.Get(d.Appliance)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, &trial{T: t, provider: p.provider, def: def, speaker: speakers[d.Protocol()], database: databaseSandbox(d.ID), sibling: p.current(t, s).AppSandboxID})
-		}
-		return env, all
-	}
-	env, all := trials()
-	for _, key := range coderunner.DatabaseKeys(coderunner.Protocols()...) {
-		if env[key] == "" {
-			t.Errorf("the app has no %s", key)
-		}
-	}
-	if !strings.HasPrefix(env["DATABASE_URL"], "postgres://") {
-		t.Errorf("beside the others, DATABASE_URL is %s", env["DATABASE_URL"])
-	}
-	text := p.logText(t, run.ID)
-	for _, r := range all {
-		if printed, code := r.sayWith(env, r.speaker.write); code != 0 {
-			t.Errorf("writing into %s ended with exit code %d: %s", r.def.Name, code, printed)
-		}
-		protocol := r.def.Database.Protocol
-		if want := r.def.Title + " is ready; the app reaches it through " + protocol.URLKey() + "."; !strings.Contains(text, want) {
-			t.Errorf("the log lacks %q:\n%s", want, text)
-		}
-		if strings.Contains(text, env[protocol.PasswordKey()]) {
-			t.Errorf("the log has the password of %s", r.def.Name)
-		}
-	}
-	stop, err := p.engine.StopApp(t.Context(), s.user.ID, s.project.ID, true)
-	p.succeeded(t, stop, err)
-	start, err := p.engine.StartApp(t.Context(), s.user.ID, s.project.ID)
-	p.succeeded(t, start, err)
-	p.databaseRuns(t, s)
-	env, all = trials()
-	for _, r := range all {
-		if printed, code := r.sayWith(env, r.speaker.read); code != 0 || printed != "kept\n" {
-			t.Errorf("after a stop and a start, %s answers %q with exit code %d", r.def.Name, printed, code)
-		}
-	}
-	destroy, err := p.engine.Destroy(t.Context(), s.user.ID, s.project.ID, "all")
-	p.succeeded(t, destroy, err)
-	p.nothingLeft(t)
-}
-
-func TestOneDatabaseOfEachKind(t *testing.T) {
-	t.Parallel()
-	of := func(appliances ...string) (list []store.SealedDatabase) {
-		for _, name := range appliances {
-			list = append(list, store.SealedDatabase{Database: newDatabase("p", name)})
-		}
-		return list
-	}
-	if err := oneOfEach(of("postgres-15", "mysql", "redis-7")); err != nil {
-		t.Errorf("one of each kind: %v", err)
-	}
-	if err := oneOfEach(of("redis-7", "mysql", "mariadb-11")); coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), "both mysql and mariadb-11 speak MySQL") {
-		t.Errorf("two of a kind: %v", err)
-	}
 }
