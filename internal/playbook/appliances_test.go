@@ -72,13 +72,13 @@ var speakers = map[coderunner.Protocol]speaker{
 		write: "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('kept')", read: "SELECT text FROM notes",
 		before: "not allowed to connect", refused: "Access denied", line: "MariaDB", admin: "root",
 		others: "SELECT * FROM mysql.global_priv", forbidden: "command denied", server: "mariadbd",
-		size: "SELECT @@innodb_buffer_pool_size >> 20", fits: "64",
+		size: "SELECT @@innodb_buffer_pool_size >> 20", fits: "128",
 	},
 	coderunner.Redis: {
 		client: []string{"node", "-e", redisClient}, write: "SET note kept", read: "GET note",
 		before: "-WRONGPASS", refused: "-WRONGPASS", hello: "PING\r\n", line: "-NOAUTH", admin: "admin",
 		others: "ACL LIST", forbidden: "NOPERM", server: "redis-server",
-		size: "CONFIG GET maxmemory", fits: "134217728",
+		size: "CONFIG GET maxmemory", fits: "201326592",
 	},
 }
 
@@ -93,7 +93,7 @@ type trial struct {
 	host     string // of the database, for its sibling
 }
 
-var databaseLimits = sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128}
+var databaseLimits = sandbox.Limits{MemoryBytes: 384 << 20, PIDs: 128}
 
 // within bounds one thing that is done to a sandbox.
 func (r *trial) within() context.Context {
@@ -230,14 +230,39 @@ func (r *trial) greeting() string {
 	return greet(conn, r.def.Database.Protocol)
 }
 
+// openTrial prepares a trial of a database of the catalogue, without its sandbox.
+func openTrial(t *testing.T, catalogue *appliance.Catalogue, def appliance.Definition) *trial {
+	t.Helper()
+	speaker, known := speakers[def.Database.Protocol]
+	if !known {
+		t.Fatalf("nobody here speaks %s", def.Database.Protocol)
+	}
+	node, err := catalogue.Get("nodejs-18")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := containerd.Open(t.Context(), containerd.Config{EngineDir: engineDir(), Instance: "base-" + strings.ToLower(rand.Text()[:10]), StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { provider.Close() })
+	t.Cleanup(func() { (&platform{provider: provider}).wipe(t) })
+	for _, template := range []sandbox.Template{node.Template(), def.Template()} {
+		if err := provider.BuildTemplate(t.Context(), template, t.Output()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &trial{T: t, provider: provider, def: def, speaker: speaker, database: "database", sibling: "app"}
+	if _, err := provider.Create(r.within(), sandbox.Spec{Name: r.sibling, Template: node.Template().TemplateRef, Network: "project"}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestDatabaseAppliances holds every database of the catalogue to what a project expects of one.
 func TestDatabaseAppliances(t *testing.T) {
 	t.Parallel()
 	catalogue, err := appliance.Load(appliances.FS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := catalogue.Get("nodejs-18")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,26 +272,7 @@ func TestDatabaseAppliances(t *testing.T) {
 		}
 		t.Run(def.Name, func(t *testing.T) {
 			t.Parallel()
-			speaker, known := speakers[def.Database.Protocol]
-			if !known {
-				t.Fatalf("nobody here speaks %s", def.Database.Protocol)
-			}
-			provider, err := containerd.Open(t.Context(), containerd.Config{EngineDir: engineDir(), Instance: "base-" + strings.ToLower(rand.Text()[:10]), StateDir: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { provider.Close() })
-			t.Cleanup(func() { (&platform{provider: provider}).wipe(t) })
-			for _, template := range []sandbox.Template{node.Template(), def.Template()} {
-				if err := provider.BuildTemplate(t.Context(), template, t.Output()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			r := &trial{T: t, provider: provider, def: def, speaker: speaker, database: "database", sibling: "app"}
-			if _, err := provider.Create(r.within(), sandbox.Spec{Name: r.sibling, Template: node.Template().TemplateRef, Network: "project"}); err != nil {
-				t.Fatal(err)
-			}
-			r.isAsExpected()
+			openTrial(t, catalogue, def).isAsExpected()
 		})
 	}
 }
