@@ -35,7 +35,7 @@ func (st *step) saveConnection(ctx context.Context, databaseID, sandboxName stri
 		if err := s.SetDatabaseConnection(ctx, databaseID, sandboxName, sealed); err != nil {
 			return err
 		}
-		if sandboxName == "" {
+		if sandboxName == "" || st.deployment.ID == "" {
 			return nil
 		}
 		return s.SetDeploymentDatabase(ctx, st.deployment.ID, sandboxName, sealed)

@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"slices"
@@ -17,20 +18,23 @@ import (
 )
 
 // newDatabase is a project's database of an appliance, before it is provisioned.
+// Its volume has a name that none before it had: what was deleted does not come back.
 func newDatabase(projectID, applianceName string) coderunner.Database {
 	kind, _, _ := strings.Cut(applianceName, "-")
 	name := coderunner.ProtocolOf(applianceName).DatabaseName()
-	return coderunner.Database{ProjectID: projectID, Appliance: applianceName, Name: name, Volume: kind + "-" + projectID}
+	return coderunner.Database{ProjectID: projectID, Appliance: applianceName, Name: name, Volume: kind + "-" + strings.ToLower(rand.Text())}
 }
 
 // begunDatabases are those that did not run when their step began.
 type begunDatabases struct {
-	Started []string `json:"ids,omitempty"`  // they were stopped; for undoing
-	Made    []string `json:"made,omitempty"` // they had never been ready; they stay
+	Started  []string `json:"ids,omitempty"`      // they were stopped; for undoing
+	Made     []string `json:"made,omitempty"`     // they had never been ready; they stay
+	Attached []string `json:"attached,omitempty"` // they were detached; for undoing
 }
 
 // provisionDatabases makes each database of the project exist, run, and have its role,
-// all of them side by side.
+// all of them side by side. Those that the run attaches are the project's from here on; a
+// run that starts no app is about them alone.
 func provisionDatabases(ctx context.Context, st *step) error {
 	if err := st.become(ctx, coderunner.Provisioning); err != nil {
 		return err
@@ -40,7 +44,7 @@ func provisionDatabases(ctx context.Context, st *step) error {
 	if err := st.output(st.Name, &begun); err != nil {
 		return err
 	}
-	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
+	databases, err := st.toProvision(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,9 +60,28 @@ func provisionDatabases(ctx context.Context, st *step) error {
 	return all.Wait()
 }
 
+// toProvision are the databases that the step is about.
+func (st *step) toProvision(ctx context.Context) ([]store.SealedDatabase, error) {
+	all, err := st.e.store.AllDatabases(ctx, st.project.ID)
+	return slices.DeleteFunc(all, func(d store.SealedDatabase) bool {
+		return !slices.Contains(st.run.Options.Attach, d.ID) && (d.DetachedAt != nil || !st.has("sandbox"))
+	}), err
+}
+
 // beginDatabase writes down what will have to be undone, before any of it is done.
 func (st *step) beginDatabase(ctx context.Context, d store.SealedDatabase, begun *begunDatabases) error {
 	switch {
+	case d.DetachedAt != nil:
+		begun.Attached = append(begun.Attached, d.ID)
+		return st.guarded(ctx, func(s *store.Store) error {
+			if err := s.SetDatabaseDetached(ctx, d.ID, false); err != nil {
+				return err
+			}
+			if err := s.SetDatabaseStopped(ctx, d.ID, false); err != nil {
+				return err
+			}
+			return st.save(ctx, s, *begun)
+		})
 	case d.StoppedAt != nil:
 		begun.Started = append(begun.Started, d.ID)
 		return st.guarded(ctx, func(s *store.Store) error {
@@ -67,7 +90,7 @@ func (st *step) beginDatabase(ctx context.Context, d store.SealedDatabase, begun
 			}
 			return st.save(ctx, s, *begun)
 		})
-	case d.SandboxID == "" && !slices.Contains(begun.Made, d.ID):
+	case d.SandboxID == "" && !slices.Contains(begun.Made, d.ID) && !slices.Contains(begun.Attached, d.ID):
 		begun.Made = append(begun.Made, d.ID)
 		return st.leave(ctx, *begun)
 	}
@@ -93,45 +116,66 @@ func (st *step) letInstallBegin(ctx context.Context) {
 	}
 }
 
-// stopStartedDatabases takes back what the step started. One that the step made stays: it is the project's.
+// stopStartedDatabases takes back what the step started and attached. One that a deploy made stays: it is the project's.
 func stopStartedDatabases(ctx context.Context, st *step) error {
-	var begun begunDatabases
-	if err := st.output(st.Name, &begun); err != nil || len(begun.Started) == 0 {
-		return err
-	}
-	databases, err := st.e.store.ProjectDatabases(ctx, st.project.ID)
+	begun, databases, err := st.begunHere(ctx)
 	if err != nil {
 		return err
 	}
 	for _, d := range databases {
-		if !slices.Contains(begun.Started, d.ID) {
-			continue
-		}
 		if err := st.stopDatabase(ctx, d.Database); err != nil {
 			return err
+		}
+		if slices.Contains(begun.Attached, d.ID) {
+			if err := st.guarded(ctx, func(s *store.Store) error { return s.SetDatabaseDetached(ctx, d.ID, true) }); err != nil {
+				return err
+			}
+			st.say("%s is detached again.", st.e.title(d.Appliance))
 		}
 	}
 	return nil
 }
 
+// begunHere are the databases that the step started or attached.
+func (st *step) begunHere(ctx context.Context) (begun begunDatabases, databases []store.SealedDatabase, err error) {
+	if err := st.output(st.Name, &begun); err != nil || len(begun.Started)+len(begun.Attached) == 0 {
+		return begun, nil, err
+	}
+	all, err := st.e.store.AllDatabases(ctx, st.project.ID)
+	return begun, slices.DeleteFunc(all, func(d store.SealedDatabase) bool {
+		return !slices.Contains(begun.Started, d.ID) && !slices.Contains(begun.Attached, d.ID)
+	}), err
+}
+
 // abandonStartedDatabases has the reconciler stop them.
 func abandonStartedDatabases(ctx context.Context, st *step) error {
-	var begun begunDatabases
-	if err := st.output(st.Name, &begun); err != nil || len(begun.Started) == 0 {
+	begun, databases, err := st.begunHere(ctx)
+	if err != nil || len(databases) == 0 {
 		return err
 	}
 	st.say("The databases could not be stopped now; they will be as soon as that is possible.")
 	return st.guarded(ctx, func(s *store.Store) error {
-		for _, id := range begun.Started {
-			if err := s.SetDatabaseStopped(ctx, id, true); err != nil {
+		for _, d := range databases {
+			if err := leaveDatabase(ctx, s, d.ID); err != nil {
 				return err
 			}
-			if err := s.AbandonSandbox(ctx, databaseSandbox(id)); err != nil {
+			if !slices.Contains(begun.Attached, d.ID) {
+				continue
+			}
+			if err := s.SetDatabaseDetached(ctx, d.ID, true); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// leaveDatabase has the reconciler stop one, as soon as that is possible.
+func leaveDatabase(ctx context.Context, s *store.Store, id string) error {
+	if err := s.SetDatabaseStopped(ctx, id, true); err != nil {
+		return err
+	}
+	return s.AbandonSandbox(ctx, databaseSandbox(id))
 }
 
 func (st *step) provisionDatabase(ctx context.Context, d store.SealedDatabase) error {
