@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -53,7 +54,7 @@ func detachPlaybook() playbook {
 
 // detachDatabase takes the variables away from whatever is started from now on.
 func detachDatabase(ctx context.Context, st *step) error {
-	d, err := st.detaching(ctx)
+	d, err := st.subject(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func detachDatabase(ctx context.Context, st *step) error {
 
 // attachAgain undoes detachDatabase.
 func attachAgain(ctx context.Context, st *step) error {
-	d, err := st.detaching(ctx)
+	d, err := st.subject(ctx)
 	if err != nil || d.DetachedAt == nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func attachAgain(ctx context.Context, st *step) error {
 }
 
 func stopDetached(ctx context.Context, st *step) error {
-	d, err := st.detaching(ctx)
+	d, err := st.subject(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,8 +91,8 @@ func leaveDetached(ctx context.Context, x *execution, s *store.Store) error {
 	return leaveDatabase(ctx, s, x.run.Options.Detach)
 }
 
-// detaching is the database that the run detaches.
-func (x *execution) detaching(ctx context.Context) (store.SealedDatabase, error) {
+// subject is the database that the run detaches or deletes.
+func (x *execution) subject(ctx context.Context) (store.SealedDatabase, error) {
 	all, err := x.e.store.AllDatabases(ctx, x.project.ID)
 	for _, d := range all {
 		if d.ID == x.run.Options.Detach {
@@ -99,9 +100,41 @@ func (x *execution) detaching(ctx context.Context) (store.SealedDatabase, error)
 		}
 	}
 	if err == nil {
-		err = coderunner.Errorf(coderunner.Conflict, "The database is not there any more.")
+		err = deletedMeanwhile()
 	}
 	return store.SealedDatabase{}, err
+}
+
+func deletedMeanwhile() error {
+	return coderunner.Errorf(coderunner.Conflict, "The database was deleted since this was asked for.")
+}
+
+// tellDetached says which databases a version that is rolled back to had, and is not given any more.
+func (st *step) tellDetached(ctx context.Context) error {
+	if st.run.Playbook != RollbackPlaybook {
+		return nil
+	}
+	gone, err := st.e.DetachedSince(ctx, st.project.ID, st.deployment.FromID)
+	for _, d := range gone {
+		st.say("This version ran with %s, which is detached: it is started without %s. Attach it to give it back.", st.e.title(d.Appliance), d.Protocol().URLKey())
+	}
+	return err
+}
+
+// DetachedSince lists the databases of a project that a deployment's app had when it was
+// last started, and that are detached now.
+func (e *Engine) DetachedSince(ctx context.Context, projectID, deploymentID string) (list []coderunner.Database, err error) {
+	d, err := e.store.DeploymentByID(ctx, deploymentID)
+	if err != nil {
+		return nil, err
+	}
+	all, err := e.store.AllDatabases(ctx, projectID)
+	for _, database := range all {
+		if database.DetachedAt != nil && slices.Contains(d.AppliedDatabases, database.ID) {
+			list = append(list, database.Database)
+		}
+	}
+	return list, err
 }
 
 // AttachDatabase gives the project's app the database of an appliance: a new one, or
@@ -197,8 +230,11 @@ func (e *Engine) aboutDatabase(ctx context.Context, userID, projectID string, re
 		if err != nil {
 			return err
 		}
-		n.ProjectID, n.DeploymentID = project.ID, current.ID
-		run, err = e.begin(ctx, s, project, "database."+n.Playbook, n)
+		n.ProjectID = project.ID
+		if n.Playbook != DeleteDatabasePlaybook {
+			n.DeploymentID = current.ID
+		}
+		run, err = e.begin(ctx, s, project, "project."+n.Playbook, n)
 		return err
 	})
 	if err == nil {

@@ -90,13 +90,28 @@ func TestAttachAndDetach(t *testing.T) {
 
 	detach(false)
 	is("detached without a restart", true, false, true)
-	p.succeeds(t, s, "postgres-15")
+	with := p.succeeds(t, s, "postgres-15")
 	is("deployed with it ticked", true, true, false)
 	if text := p.psql(t, s, "SELECT text FROM notes"); text != "kept" {
 		t.Errorf("deployed with it ticked, it has %q", text)
 	}
 
 	detach(true)
+	const tells = "This version ran with PostgreSQL 15, which is detached: it is started without DATABASE_URL."
+	detachedAt := p.database(t, s).DetachedAt
+	for _, to := range []struct {
+		deployment string
+		had        bool
+	}{{redeploy.DeploymentID, true}, {with.DeploymentID, false}} { // when they were last started
+		rollback := p.rollsBack(t, s, to.deployment)
+		if text := p.logText(t, rollback.ID); strings.Contains(text, tells) != to.had {
+			t.Errorf("a rollback to a version that had the database, %v, says:\n%s", to.had, text)
+		}
+		is("after a rollback", false, false, false)
+	}
+	if now := p.database(t, s).DetachedAt; !now.Equal(*detachedAt) {
+		t.Errorf("a rollback changes since when it is detached, from %s to %s", detachedAt, now)
+	}
 	destroy, err := p.engine.Destroy(t.Context(), s.user.ID, s.project.ID, "shop")
 	p.succeeded(t, destroy, err)
 	p.nothingLeft(t)
@@ -163,5 +178,47 @@ func TestAttachBeforeTheFirstDeploy(t *testing.T) {
 	p.succeeds(t, s)
 	if p.psql(t, s, "SELECT 1") != "1" {
 		t.Error("the app's database does not answer")
+	}
+}
+
+// rollsBack to a deployment, and wants it to run.
+func (p *platform) rollsBack(t *testing.T, s sample, deploymentID string) coderunner.Run {
+	t.Helper()
+	_, run, err := p.engine.Rollback(t.Context(), s.user.ID, deploymentID)
+	return p.succeeded(t, run, err)
+}
+
+// TestDeletedDatabase is gone with its data: the next one is another, on another volume.
+func TestDeletedDatabase(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	s := p.upload(t, "shop", answer)
+	p.succeeds(t, s, "postgres-15")
+	p.psql(t, s, "CREATE TABLE notes (text text)")
+	erase := func(confirm string) (coderunner.Run, error) {
+		return p.engine.DeleteDatabase(t.Context(), s.user.ID, s.project.ID, "postgres-15", confirm)
+	}
+	if _, err := erase("postgres-15"); coderunner.KindOf(err) != coderunner.Conflict {
+		t.Errorf("deleting what is attached answers %v", err)
+	}
+	former := p.database(t, s)
+	run, err := p.engine.DetachDatabase(t.Context(), s.user.ID, s.project.ID, "postgres-15", true)
+	p.succeeded(t, run, err)
+	if _, err := erase("postgres"); coderunner.KindOf(err) != coderunner.Invalid {
+		t.Errorf("with another name typed it answers %v", err)
+	}
+	run, err = erase("postgres-15")
+	p.succeeded(t, run, err)
+	volumes, err := p.provider.ListVolumes(t.Context(), ProjectLabels(s.project.ID))
+	if err != nil || len(volumes) != 0 {
+		t.Errorf("its volumes are %+v (%v)", volumes, err)
+	}
+	run, err = p.engine.AttachDatabase(t.Context(), s.user.ID, s.project.ID, "postgres-15", true)
+	p.succeeded(t, run, err)
+	if now := p.database(t, s); now.ID == former.ID || now.Volume == former.Volume {
+		t.Errorf("the next database is %+v, the deleted one was %+v", now.Database, former.Database)
+	}
+	if tables := p.psql(t, s, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); tables != "0" {
+		t.Errorf("the next database has %s tables", tables)
 	}
 }

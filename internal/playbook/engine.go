@@ -118,7 +118,7 @@ func New(cfg Config, st *store.Store, provider sandbox.Provider, catalogue *appl
 	e.snapshots, _ = provider.(sandbox.Snapshotter)
 	e.playbooks = map[string]playbook{DeployPlaybook: deployPlaybook(), RedeployPlaybook: deployPlaybook(), RollbackPlaybook: rollbackPlaybook(),
 		RestartPlaybook: restartPlaybook(), StartPlaybook: restartPlaybook(), StopPlaybook: stopPlaybook(), DestroyPlaybook: destroyPlaybook(),
-		AttachPlaybook: attachPlaybook(), DetachPlaybook: detachPlaybook()}
+		AttachPlaybook: attachPlaybook(), DetachPlaybook: detachPlaybook(), DeleteDatabasePlaybook: deleteDatabasePlaybook()}
 	return e
 }
 

@@ -63,9 +63,17 @@ func provisionDatabases(ctx context.Context, st *step) error {
 // toProvision are the databases that the step is about.
 func (st *step) toProvision(ctx context.Context) ([]store.SealedDatabase, error) {
 	all, err := st.e.store.AllDatabases(ctx, st.project.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range st.run.Options.Attach {
+		if !slices.ContainsFunc(all, func(d store.SealedDatabase) bool { return d.ID == id }) {
+			return nil, deletedMeanwhile()
+		}
+	}
 	return slices.DeleteFunc(all, func(d store.SealedDatabase) bool {
 		return !slices.Contains(st.run.Options.Attach, d.ID) && (d.DetachedAt != nil || !st.has("sandbox"))
-	}), err
+	}), nil
 }
 
 // beginDatabase writes down what will have to be undone, before any of it is done.
