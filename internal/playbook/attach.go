@@ -142,15 +142,15 @@ func (e *Engine) DetachedSince(ctx context.Context, projectID, deploymentID stri
 // again beside itself; else it has the variables from its next start on. Conflict when
 // it is attached.
 func (e *Engine) AttachDatabase(ctx context.Context, userID, projectID, name string, restart bool) (coderunner.Run, error) {
-	if d, err := e.catalogue.Get(name); err != nil || d.Kind != coderunner.DatabaseAppliance {
-		return coderunner.Run{}, coderunner.FieldError("appliance", "There is no database appliance %q in the catalogue.", name)
-	}
-	if e.cfg.Room != nil {
-		if err := e.cfg.Room(); err != nil {
-			return coderunner.Run{}, err
-		}
-	}
 	return e.aboutDatabase(ctx, userID, projectID, restart, func(s *store.Store, project coderunner.Project, restart bool) (n store.NewRun, err error) {
+		if d, err := e.catalogue.Get(name); err != nil || d.Kind != coderunner.DatabaseAppliance {
+			return n, coderunner.FieldError("appliance", "There is no database appliance %q in the catalogue.", name)
+		}
+		if e.cfg.Room != nil {
+			if err := e.cfg.Room(); err != nil {
+				return n, err
+			}
+		}
 		fresh, now := newDatabase(project.ID, name), time.Now()
 		fresh.DetachedAt = &now // until the run attaches it
 		d, err := s.EnsureDatabase(ctx, fresh)
