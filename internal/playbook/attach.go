@@ -52,13 +52,32 @@ func detachPlaybook() playbook {
 	return playbook{secrets: true, steps: actions, succeed: leaveDetached, fail: keepsStatus}
 }
 
-// detachDatabase takes the variables away from whatever is started from now on.
+// detachment is what the step has done, for undoing.
+type detachment struct {
+	Done bool `json:"done"`
+}
+
+// detachDatabase takes the variables away from whatever is started from now on. One that
+// another run has detached since is not this one's to attach again.
 func detachDatabase(ctx context.Context, st *step) error {
 	d, err := st.subject(ctx)
 	if err != nil {
 		return err
 	}
-	if err := st.guarded(ctx, func(s *store.Store) error { return s.SetDatabaseDetached(ctx, d.ID, true) }); err != nil {
+	var before detachment
+	if err := st.output(st.Name, &before); err != nil {
+		return err
+	}
+	if d.DetachedAt != nil && !before.Done {
+		return alreadyDetached(st.e.title(d.Appliance))
+	}
+	err = st.guarded(ctx, func(s *store.Store) error {
+		if err := s.SetDatabaseDetached(ctx, d.ID, true); err != nil {
+			return err
+		}
+		return st.save(ctx, s, detachment{Done: true})
+	})
+	if err != nil {
 		return err
 	}
 	st.say("%s is detached. Its data stays on the volume %s.", st.e.title(d.Appliance), d.Volume)
@@ -67,6 +86,10 @@ func detachDatabase(ctx context.Context, st *step) error {
 
 // attachAgain undoes detachDatabase.
 func attachAgain(ctx context.Context, st *step) error {
+	var before detachment
+	if err := st.output(st.Name, &before); err != nil || !before.Done {
+		return err
+	}
 	d, err := st.subject(ctx)
 	if err != nil || d.DetachedAt == nil {
 		return err
@@ -76,6 +99,10 @@ func attachAgain(ctx context.Context, st *step) error {
 	}
 	st.say("%s is attached again.", st.e.title(d.Appliance))
 	return nil
+}
+
+func alreadyDetached(title string) error {
+	return coderunner.Errorf(coderunner.Conflict, "%s is detached already.", title)
 }
 
 func stopDetached(ctx context.Context, st *step) error {
@@ -191,7 +218,7 @@ func (e *Engine) DetachDatabase(ctx context.Context, userID, projectID, name str
 			return n, err
 		}
 		if d.DetachedAt != nil {
-			return n, coderunner.Errorf(coderunner.Conflict, "%s is detached already.", e.title(name))
+			return n, alreadyDetached(e.title(name))
 		}
 		return store.NewRun{Playbook: DetachPlaybook, Options: coderunner.RunOptions{Detach: d.ID}, Steps: detachSteps(e.title(name), restart)}, nil
 	})

@@ -222,3 +222,34 @@ func TestDeletedDatabase(t *testing.T) {
 		t.Errorf("the next database has %s tables", tables)
 	}
 }
+
+// TestDetachTwice: the second run, which waited for the first, finds nothing to detach and changes nothing.
+func TestDetachTwice(t *testing.T) {
+	t.Parallel()
+	var stop trap
+	p := startPlatformIn(t, t.TempDir(), testdb.New(t), func(p *platform) { p.engine.breakpoint = stop.breakpoint })
+	s := p.upload(t, "twice", answer)
+	p.succeeds(t, s, "postgres-15")
+	detach := func() coderunner.Run {
+		t.Helper()
+		run, err := p.engine.DetachDatabase(t.Context(), s.user.ID, s.project.ID, "postgres-15", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+	reached, release := stop.set("detach_database", false)
+	first := detach()
+	<-reached
+	second := detach()
+	release()
+	if first = p.ended(t, first.ID); first.State != coderunner.RunSucceeded {
+		t.Errorf("the first detach ended %s\n%s", first.State, p.logText(t, first.ID))
+	}
+	if second = p.ended(t, second.ID); second.State != coderunner.RunFailed || second.Failure.Title != "PostgreSQL 15 is detached already." {
+		t.Errorf("the second detach ended %s, %+v\n%s", second.State, second.Failure, p.logText(t, second.ID))
+	}
+	if d := p.database(t, s); d.DetachedAt == nil || d.Pending {
+		t.Errorf("the database is %+v", d)
+	}
+}
