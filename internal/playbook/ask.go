@@ -140,8 +140,11 @@ func (e *Engine) askDatabase(ctx context.Context, r coderunner.SandboxRecord, an
 		return state, nil
 	}
 	exit, err := e.provider.Exec(ctx, r.ID, sandbox.Command{Argv: def.Database.ReadyCommand})
-	if err == nil && exit.Code != 0 {
-		state = coderunner.SeenStarting
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return coderunner.SeenSilent, nil
+	case err == nil && exit.Code != 0:
+		return coderunner.SeenStarting, nil
 	}
 	return state, err
 }
