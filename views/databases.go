@@ -1,12 +1,17 @@
 package views
 
-import "github.com/coderunner/coderunner/internal/coderunner"
+import (
+	"slices"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
+)
 
 // DatabasesPage tells what a project's databases are and how its app reaches them.
 type DatabasesPage struct {
-	ProjectPage // Databases and Variables, which may stand in for a database's, among it
-	Items       []DatabaseItem
-	BundleID    string // of the newest upload, whose plan can be opened; "" without one
+	ProjectPage                        // Databases and Variables, which may stand in for a database's, among it
+	Items       []DatabaseItem         // the attached ones, then those that are detached
+	Offered     []coderunner.Appliance // of which the project has none; one of them can be attached
+	BundleID    string                 // of the newest upload, whose plan can be opened; "" without one
 }
 
 // DatabaseItem is one database of the page.
@@ -14,6 +19,24 @@ type DatabaseItem struct {
 	coderunner.DatabaseStatus
 	Title     string // of its appliance: "PostgreSQL 15"
 	SizeBytes int64  // of its volume on disk; -1 if unknown
+}
+
+// DeleteDatabasePage asks for the name of a detached database before its data is deleted.
+type DeleteDatabasePage struct {
+	Frame
+	Project  coderunner.Project
+	Database DatabaseItem
+	Mistyped bool // the name posted was not its appliance's
+}
+
+// running reports whether there is an app that can be started again.
+func (p ProjectPage) running() bool {
+	return p.Live != nil && p.Live.ReleasedAt != nil && p.Live.Status != coderunner.Stopped && p.Project.DestroyedAt == nil
+}
+
+// notGiven reports whether the app that runs was started before a database was attached.
+func (p ProjectPage) notGiven(d coderunner.Database) bool {
+	return p.Live != nil && p.Live.Status == coderunner.Running && p.Live.ReleasedAt != nil && !slices.Contains(p.Live.AppliedDatabases, d.ID)
 }
 
 func databaseState(s coderunner.DatabaseState) state {
@@ -26,6 +49,8 @@ func databaseState(s coderunner.DatabaseState) state {
 		return state{"Running", "circle-check", toneGood}
 	case coderunner.DatabaseStopped:
 		return state{"Stopped", "circle-pause", toneQuiet}
+	case coderunner.DatabaseDetached:
+		return state{"Detached", "unplug", toneQuiet}
 	case coderunner.DatabaseCrashed:
 		return state{"Crashed", "circle-x", toneBad}
 	case coderunner.DatabaseDown:
@@ -65,6 +90,15 @@ func (p DatabasesPage) ownKeys(d DatabaseItem) (own []coderunner.Variable) {
 		}
 	}
 	return own
+}
+
+// lossName is a database in the list of what is lost.
+func lossName(d coderunner.Database) string {
+	name := d.Appliance + " · " + d.Name
+	if d.DetachedAt != nil {
+		name += ", detached"
+	}
+	return name
 }
 
 // everything is what is lost with a database.

@@ -15,6 +15,9 @@ func destroyPath(id string) string             { return "/projects/" + id + "/de
 func rollbackPath(deployment string) string    { return "/deployments/" + deployment + "/rollback" }
 func actPath(project, what string) string      { return "/projects/" + project + "/" + what }
 func variablesPath(id string) string           { return "/projects/" + id + "/variables" }
+func databasePath(project, appliance, what string) string {
+	return tabPath(project, TabDatabases) + "/" + appliance + "/" + what
+}
 func runPath(id string) string                 { return "/runs/" + id }
 func cancelPath(id string) string              { return "/runs/" + id + "/cancel" }
 func downloadPath(id string) string            { return "/runs/" + id + "/log.txt" }

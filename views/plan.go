@@ -34,6 +34,7 @@ type DatabaseOption struct {
 	Appliance coderunner.Appliance
 	Why       string // evidence in the code; "" if there is none
 	Existing  bool   // the project has it already; it stays
+	Detached  bool   // the project had it, with data that is kept
 }
 
 // protocol is what the app would speak with it.

@@ -3,6 +3,7 @@ package views
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +58,27 @@ func againPath(p RunPage) string {
 		}
 	}
 	return ""
+}
+
+// aboutDatabase reports whether the run attaches, detaches or deletes a database.
+func (p RunPage) aboutDatabase() bool {
+	return p.Run.Playbook == "attach" || p.Run.Playbook == "detach" || p.Run.Playbook == "delete_database"
+}
+
+// databaseOutcome is what such a run that succeeded means for the app.
+func (p RunPage) databaseOutcome() string {
+	restarted := slices.ContainsFunc(p.Steps, func(s coderunner.Step) bool { return s.Name == "start" })
+	switch {
+	case p.Run.Playbook == "delete_database":
+		return "Its data is gone. A new one can be attached whenever you like."
+	case p.Run.Playbook == "attach" && restarted:
+		return "The app was started again, and has its variables."
+	case p.Run.Playbook == "attach":
+		return "The app has its variables when it is started the next time."
+	case restarted:
+		return "The app was started again, without its variables. Its data is kept."
+	}
+	return "Its data is kept. Whatever is started from now on does not get its variables."
 }
 
 // stepAhead is how many other runs a step waits for, 0 if it does not wait.

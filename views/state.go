@@ -133,6 +133,12 @@ func wordsOf(playbook string) playbookWords {
 		return playbookWords{"Start", "Starting", "Started", "The app could not be started", "The start was cancelled"}
 	case "stop":
 		return playbookWords{"Stop", "Stopping", "Stopped", "The app could not be stopped", "The stop was cancelled"}
+	case "attach":
+		return playbookWords{"Attach a database", "Attaching a database", "The database is attached", "The database could not be attached", "The attach was cancelled"}
+	case "detach":
+		return playbookWords{"Detach a database", "Detaching a database", "The database is detached", "The database could not be detached", "The detach was cancelled"}
+	case "delete_database":
+		return playbookWords{"Delete a database", "Deleting a database", "The database is deleted", "The database could not be deleted", "The deletion was cancelled"}
 	case "destroy":
 		return playbookWords{"Destroy", "Destroying", "Destroyed", "The project could not be destroyed", "The destroy was cancelled"}
 	}

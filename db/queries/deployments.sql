@@ -20,6 +20,9 @@ UPDATE deployments SET release = sqlc.narg('release') WHERE id = @id;
 UPDATE deployments SET released_at = coalesce(released_at, now()), status = 'RUNNING', app_sandbox_id = @sandbox_id, variables = coalesce(sqlc.narg('variables'), variables),
     failure = NULL, observed_at = now(), observed_state = 'running' WHERE id = @id;
 
+-- name: SetAppliedDatabases :exec
+UPDATE deployments SET applied_databases = @databases WHERE id = @id;
+
 -- name: SupersedeDeployments :exec
 UPDATE deployments SET status = 'STOPPED', app_sandbox_id = NULL WHERE project_id = @project_id AND id <> @id AND status = 'RUNNING';
 
@@ -71,14 +74,23 @@ UPDATE deployments SET observed_at = now(), observed_state = @state WHERE app_sa
 UPDATE deployments SET status = 'DESTROYED', public_url = NULL, app_sandbox_id = NULL, db_sandbox_id = NULL, db_connection_info = NULL, release = NULL, variables = NULL WHERE project_id = $1;
 
 -- name: UpsertDatabase :one
-INSERT INTO databases (project_id, appliance, name, volume) VALUES ($1, $2, $3, $4)
+INSERT INTO databases (project_id, appliance, name, volume, detached_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING *;
 
 -- name: SetDatabaseStopped :exec
 UPDATE databases SET stopped_at = CASE WHEN @stopped::bool THEN now() END WHERE id = @id;
 
+-- name: SetDatabaseDetached :exec
+UPDATE databases SET detached_at = CASE WHEN @detached::bool THEN coalesce(detached_at, now()) END WHERE id = @id;
+
 -- name: ProjectDatabases :many
+SELECT * FROM databases WHERE project_id = $1 AND detached_at IS NULL ORDER BY created_at;
+
+-- name: AllDatabases :many
 SELECT * FROM databases WHERE project_id = $1 ORDER BY created_at;
+
+-- name: DeleteDatabase :exec
+DELETE FROM databases WHERE id = $1 AND detached_at IS NOT NULL;
 
 -- name: SetDatabaseConnection :exec
 UPDATE databases SET sandbox_id = @sandbox_id, connection = @connection WHERE id = @id;

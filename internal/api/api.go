@@ -45,6 +45,10 @@ type Engine interface {
 	StopApp(ctx context.Context, userID, projectID string, databases bool) (coderunner.Run, error)
 	// Databases answers the project's databases, without their passwords.
 	Databases(ctx context.Context, userID, projectID string) ([]coderunner.DatabaseStatus, error)
+	// AttachDatabase, DetachDatabase and DeleteDatabase are about the project's database of an appliance.
+	AttachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error)
+	DetachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error)
+	DeleteDatabase(ctx context.Context, userID, projectID, appliance, confirm string) (coderunner.Run, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -135,6 +139,9 @@ func (s *server) routes() {
 	private(s, post("/projects/{id}/stop", "stop", "Stop the app; everything but what it wrote beside its databases is kept", http.StatusAccepted), s.stop)
 	s.variableOperations()
 	private(s, get("/projects/{id}/databases", "list-databases", "List a project's databases, without their passwords"), s.listDatabases)
+	private(s, post("/projects/{id}/databases/{appliance}/attach", "attach-database", "Give the app a new database, or a detached one with its data", http.StatusAccepted), s.attachDatabase)
+	private(s, post("/projects/{id}/databases/{appliance}/detach", "detach-database", "Take a database away from the app and stop it; its data is kept", http.StatusAccepted), s.detachDatabase)
+	private(s, post("/projects/{id}/databases/{appliance}/delete", "delete-database", "Delete a detached database with its data", http.StatusAccepted), s.deleteDatabase)
 	private(s, runtimeLogOperation(s.huma), s.runtimeLog)
 	private(s, runtimeEventsOperation(), s.runtimeEvents)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)

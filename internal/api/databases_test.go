@@ -74,3 +74,39 @@ func TestVariablesOfDatabases(t *testing.T) {
 		t.Errorf("MySQL beside PostgreSQL is %+v", got)
 	}
 }
+
+// TestAttachAndDetachByProgram: each begins a run, and a detached database says what is kept.
+func TestAttachAndDetachByProgram(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, small())
+	p, _ := w.ada.project("shop")
+	path := "/projects/" + p.ID + "/databases"
+	d := must(w.store.EnsureDatabase(t.Context(), coderunner.Database{ProjectID: p.ID, Appliance: "postgres-15", Name: "app", Volume: "vol-1"}))(t)
+	must(w.store.EnsureDatabase(t.Context(), coderunner.Database{ProjectID: p.ID, Appliance: "mysql", Name: "app", Volume: "vol-2"}))(t)
+	if err := w.store.SetDatabaseDetached(t.Context(), d.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	var list api.DatabaseList
+	w.ada.get(path).want(http.StatusOK).into(&list)
+	if got := list.Items[0]; got.State != coderunner.DatabaseDetached || got.DetachedAt == nil || len(got.Variables) != 0 || !got.Applied || got.Volume != "vol-1" {
+		t.Errorf("the detached one is %+v", got)
+	}
+	if got := list.Items[1]; got.DetachedAt != nil || !slices.Contains(got.Variables, "DATABASE_URL") {
+		t.Errorf("beside a detached PostgreSQL, MySQL gives %v", got.Variables)
+	}
+	for _, ask := range []struct {
+		path, playbook string
+		body           any
+		steps          int
+	}{
+		{"/postgres-15/attach", "attach", nil, 1}, {"/postgres-15/attach?restart=true", "attach", nil, 2}, {"/mysql/detach?restart=true", "detach", nil, 2},
+		{"/postgres-15/delete", "delete_database", map[string]any{"confirm": "postgres-15"}, 1},
+	} {
+		var run api.Run
+		w.ada.send("POST", path+ask.path, ask.body).want(http.StatusAccepted).into(&run)
+		if run.Playbook != ask.playbook || len(run.Steps) != ask.steps {
+			t.Errorf("%s began %+v", ask.path, run)
+		}
+	}
+	w.ada.send("POST", path+"/postgres-15/delete", map[string]any{"confirm": "postgres"}).wantProblem(http.StatusUnprocessableEntity, coderunner.Invalid)
+}

@@ -64,7 +64,8 @@ func TestDescriptionHasEveryOperation(t *testing.T) {
 		"GET projects/{id}/logs", "GET projects/{id}/logs/events", "GET projects/{id}/variables", "GET projects/{id}/variables/{key}", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log", "GET server/disk",
 		"PATCH projects/{id}/variables",
 		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register", "POST deployments/{id}/rollback",
-		"POST projects", "POST projects/{id}/bundles", "POST projects/{id}/deployments", "POST projects/{id}/redeploy", "POST projects/{id}/restart",
+		"POST projects", "POST projects/{id}/bundles", "POST projects/{id}/databases/{appliance}/attach", "POST projects/{id}/databases/{appliance}/delete",
+		"POST projects/{id}/databases/{appliance}/detach", "POST projects/{id}/deployments", "POST projects/{id}/redeploy", "POST projects/{id}/restart",
 		"POST projects/{id}/start", "POST projects/{id}/stop", "POST runs/{id}/cancel",
 		"PUT projects/{id}/variables", "PUT projects/{id}/variables/{key}",
 	}
@@ -88,11 +89,12 @@ func TestOthersThingsAreNotFound(t *testing.T) {
 	p, started, _ := w.ada.deployed("shop")
 	ids := map[string]string{"projects": p.ID, "deployments": started.Deployment.ID, "runs": started.Run.ID}
 	bodies := map[string]any{
-		"POST /projects/{id}/deployments":    map[string]any{"bundle_id": started.Deployment.BundleID},
-		"DELETE /projects/{id}":              map[string]any{"confirm": "shop"},
-		"PUT /projects/{id}/variables":       map[string]any{"version": "x", "variables": []any{}},
-		"PATCH /projects/{id}/variables":     map[string]any{"variables": []any{map[string]any{"key": "A", "value": "1"}}},
-		"PUT /projects/{id}/variables/{key}": map[string]any{"value": "1"},
+		"POST /projects/{id}/deployments":                  map[string]any{"bundle_id": started.Deployment.BundleID},
+		"DELETE /projects/{id}":                            map[string]any{"confirm": "shop"},
+		"POST /projects/{id}/databases/{appliance}/delete": map[string]any{"confirm": "postgres-15"},
+		"PUT /projects/{id}/variables":                     map[string]any{"version": "x", "variables": []any{}},
+		"PATCH /projects/{id}/variables":                   map[string]any{"variables": []any{map[string]any{"key": "A", "value": "1"}}},
+		"PUT /projects/{id}/variables/{key}":               map[string]any{"value": "1"},
 	}
 	tried := 0
 	for path, operations := range w.document().Paths {
@@ -104,7 +106,7 @@ func TestOthersThingsAreNotFound(t *testing.T) {
 			method = strings.ToUpper(method)
 			tried++
 			send := func(who program, id string) answer {
-				return who.send(method, strings.NewReplacer("{id}", id, "{key}", "TOKEN").Replace(path), bodies[method+" "+path])
+				return who.send(method, strings.NewReplacer("{id}", id, "{key}", "TOKEN", "{appliance}", "postgres-15").Replace(path), bodies[method+" "+path])
 			}
 			kind := strings.Split(path, "/")[1]
 			theirs := send(w.bob, ids[kind]).wantProblem(http.StatusNotFound, coderunner.NotFound)

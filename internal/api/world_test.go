@@ -154,6 +154,35 @@ func (e *engine) Destroy(ctx context.Context, userID, projectID, confirm string)
 	return run, err
 }
 
+// changeDatabase begins a run that is about one of a project's databases.
+func (e *engine) changeDatabase(ctx context.Context, userID, projectID, playbook, appliance string, restart bool) (run coderunner.Run, err error) {
+	if _, err := e.store.Project(ctx, userID, projectID); err != nil {
+		return run, err
+	}
+	steps := []coderunner.Step{{Name: "database", Title: appliance}}
+	if restart {
+		steps = append(steps, coderunner.Step{Name: "start", Title: "Start the app", After: []string{"database"}})
+	}
+	run, _, err = e.store.CreateRun(ctx, store.NewRun{ProjectID: projectID, Playbook: playbook, Steps: steps})
+	return run, err
+}
+
+func (e *engine) AttachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error) {
+	return e.changeDatabase(ctx, userID, projectID, "attach", appliance, restart)
+}
+
+func (e *engine) DetachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error) {
+	return e.changeDatabase(ctx, userID, projectID, "detach", appliance, restart)
+}
+
+func (e *engine) DeleteDatabase(ctx context.Context, userID, projectID, appliance, confirm string) (coderunner.Run, error) {
+	run, err := e.changeDatabase(ctx, userID, projectID, "delete_database", appliance, false)
+	if err == nil && confirm != appliance {
+		err = coderunner.FieldError("confirm", "That is not the database's name.")
+	}
+	return run, err
+}
+
 func (e *engine) Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error) {
 	if _, err := e.store.Run(ctx, userID, runID); err != nil {
 		return coderunner.Run{}, err

@@ -12,6 +12,7 @@ type Database struct {
 	Volume     string // provider's volume name
 	Connection *Connection
 	StoppedAt  *time.Time // by its owner; it is not started again by itself
+	DetachedAt *time.Time // since when the app is not given it any more; its data stays
 }
 
 // Protocol is what its server speaks.
@@ -34,6 +35,7 @@ const (
 	DatabaseStarting DatabaseState = "STARTING" // it is being made or started, and does not answer yet
 	DatabaseRunning  DatabaseState = "RUNNING"
 	DatabaseStopped  DatabaseState = "STOPPED" // by its owner
+	DatabaseDetached DatabaseState = "DETACHED"
 	DatabaseCrashed  DatabaseState = "CRASHED" // its server has ended by itself, and is started again
 	DatabaseDown     DatabaseState = "DOWN"    // it should run, and was seen not to, or not to answer
 	DatabaseUnknown  DatabaseState = "UNKNOWN" // nobody has looked for a while
@@ -45,11 +47,14 @@ type DatabaseStatus struct {
 	Database
 	Sandbox    *SandboxRecord // nil while it has none
 	Unreadable bool           // there is a connection that this server cannot decrypt
+	Pending    bool           // the app that runs has been attached to it, or detached, since it was started
 }
 
 // State is what follows from what was observed of its server.
 func (d DatabaseStatus) State(now time.Time) DatabaseState {
 	switch {
+	case d.DetachedAt != nil:
+		return DatabaseDetached
 	case d.StoppedAt != nil:
 		return DatabaseStopped
 	case d.Sandbox == nil && d.SandboxID == "":

@@ -51,25 +51,26 @@ func (s DeploymentStatus) CanBecome(next DeploymentStatus) bool {
 
 // Deployment is one attempt to run one bundle of one project.
 type Deployment struct {
-	ID           string
-	ProjectID    string
-	BundleID     string
-	Number       int // 1, 2, 3 … within the project
-	Origin       Origin
-	FromID       string // the deployment that it repeats; "" for an upload
-	Status       DeploymentStatus
-	RuntimeType  string     // "nodejs", …
-	Plan         Plan       // as confirmed; never changes
-	Release      *Release   // nil until it is built, and once it is no longer kept
-	ReleasedAt   *time.Time // when it first served; nil if it never did
-	AppSandboxID string     // provider's sandbox name, "" while none exists
-	DBSandboxID  string
-	PublicURL    string // set while its route is live
-	Failure      *Failure
-	ObservedAt   *time.Time // when the provider was last asked about its sandbox
-	Observed     string     // what it said: one of Seen…, or a state of the sandbox itself
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	ID               string
+	ProjectID        string
+	BundleID         string
+	Number           int // 1, 2, 3 … within the project
+	Origin           Origin
+	FromID           string // the deployment that it repeats; "" for an upload
+	Status           DeploymentStatus
+	RuntimeType      string     // "nodejs", …
+	Plan             Plan       // as confirmed; never changes
+	Release          *Release   // nil until it is built, and once it is no longer kept
+	ReleasedAt       *time.Time // when it first served; nil if it never did
+	AppSandboxID     string     // provider's sandbox name, "" while none exists
+	DBSandboxID      string
+	AppliedDatabases []string // ids of the databases that its app was given when it was last started
+	PublicURL        string   // set while its route is live
+	Failure          *Failure
+	ObservedAt       *time.Time // when the provider was last asked about its sandbox
+	Observed         string     // what it said: one of Seen…, or a state of the sandbox itself
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
 }
 
 // What was seen of an app or a database. Anything else is the state of a sandbox that

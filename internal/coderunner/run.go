@@ -74,7 +74,9 @@ func (r Run) CheckLog() error {
 
 // RunOptions are what was asked for beside the playbook itself.
 type RunOptions struct {
-	Databases bool `json:"databases,omitempty"` // of a stop: the project's databases as well
+	Databases bool     `json:"databases,omitempty"` // of a stop: the project's databases as well
+	Attach    []string `json:"attach,omitempty"`    // the detached databases that the run attaches, by id
+	Detach    string   `json:"detach,omitempty"`    // the database that is detached, or deleted, by id
 }
 
 // StepState is where one step of a run stands.

@@ -16,7 +16,6 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd"
-	"github.com/coderunner/coderunner/internal/store"
 )
 
 // speaker is how the test speaks with the servers of one protocol: as an app of the
@@ -73,13 +72,13 @@ var speakers = map[coderunner.Protocol]speaker{
 		write: "CREATE TABLE notes (text text); INSERT INTO notes VALUES ('kept')", read: "SELECT text FROM notes",
 		before: "not allowed to connect", refused: "Access denied", line: "MariaDB", admin: "root",
 		others: "SELECT * FROM mysql.global_priv", forbidden: "command denied", server: "mariadbd",
-		size: "SELECT @@innodb_buffer_pool_size >> 20", fits: "64",
+		size: "SELECT @@innodb_buffer_pool_size >> 20", fits: "128",
 	},
 	coderunner.Redis: {
 		client: []string{"node", "-e", redisClient}, write: "SET note kept", read: "GET note",
 		before: "-WRONGPASS", refused: "-WRONGPASS", hello: "PING\r\n", line: "-NOAUTH", admin: "admin",
 		others: "ACL LIST", forbidden: "NOPERM", server: "redis-server",
-		size: "CONFIG GET maxmemory", fits: "134217728",
+		size: "CONFIG GET maxmemory", fits: "201326592",
 	},
 }
 
@@ -94,7 +93,7 @@ type trial struct {
 	host     string // of the database, for its sibling
 }
 
-var databaseLimits = sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 128}
+var databaseLimits = sandbox.Limits{MemoryBytes: 384 << 20, PIDs: 128}
 
 // within bounds one thing that is done to a sandbox.
 func (r *trial) within() context.Context {
@@ -231,14 +230,39 @@ func (r *trial) greeting() string {
 	return greet(conn, r.def.Database.Protocol)
 }
 
+// openTrial prepares a trial of a database of the catalogue, without its sandbox.
+func openTrial(t *testing.T, catalogue *appliance.Catalogue, def appliance.Definition) *trial {
+	t.Helper()
+	speaker, known := speakers[def.Database.Protocol]
+	if !known {
+		t.Fatalf("nobody here speaks %s", def.Database.Protocol)
+	}
+	node, err := catalogue.Get("nodejs-18")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := containerd.Open(t.Context(), containerd.Config{EngineDir: engineDir(), Instance: "base-" + strings.ToLower(rand.Text()[:10]), StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { provider.Close() })
+	t.Cleanup(func() { (&platform{provider: provider}).wipe(t) })
+	for _, template := range []sandbox.Template{node.Template(), def.Template()} {
+		if err := provider.BuildTemplate(t.Context(), template, t.Output()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &trial{T: t, provider: provider, def: def, speaker: speaker, database: "database", sibling: "app"}
+	if _, err := provider.Create(r.within(), sandbox.Spec{Name: r.sibling, Template: node.Template().TemplateRef, Network: "project"}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestDatabaseAppliances holds every database of the catalogue to what a project expects of one.
 func TestDatabaseAppliances(t *testing.T) {
 	t.Parallel()
 	catalogue, err := appliance.Load(appliances.FS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := catalogue.Get("nodejs-18")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,26 +272,7 @@ func TestDatabaseAppliances(t *testing.T) {
 		}
 		t.Run(def.Name, func(t *testing.T) {
 			t.Parallel()
-			speaker, known := speakers[def.Database.Protocol]
-			if !known {
-				t.Fatalf("nobody here speaks %s", def.Database.Protocol)
-			}
-			provider, err := containerd.Open(t.Context(), containerd.Config{EngineDir: engineDir(), Instance: "base-" + strings.ToLower(rand.Text()[:10]), StateDir: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { provider.Close() })
-			t.Cleanup(func() { (&platform{provider: provider}).wipe(t) })
-			for _, template := range []sandbox.Template{node.Template(), def.Template()} {
-				if err := provider.BuildTemplate(t.Context(), template, t.Output()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			r := &trial{T: t, provider: provider, def: def, speaker: speaker, database: "database", sibling: "app"}
-			if _, err := provider.Create(r.within(), sandbox.Spec{Name: r.sibling, Template: node.Template().TemplateRef, Network: "project"}); err != nil {
-				t.Fatal(err)
-			}
-			r.isAsExpected()
+			openTrial(t, catalogue, def).isAsExpected()
 		})
 	}
 }
@@ -357,82 +362,4 @@ func (r *trial) isAsExpected() {
 		}
 	}
 	r.stop()
-}
-
-// TestDatabasesSideBySide: a project has one of each kind, its app reaches all of them
-// by their own names, and what is in them outlives their sandboxes.
-func TestDatabasesSideBySide(t *testing.T) {
-	t.Parallel()
-	p := startPlatform(t)
-	s := p.upload(t, "all", answer)
-	kinds := []string{"redis-7", "mysql", "postgres-15"}
-	run := p.succeeds(t, s, kinds...)
-	p.databaseRuns(t, s)
-	trials := func() (env map[string]string, all []*trial) {
-		env = p.env(t, "all", "/env")
-		list, err := p.engine.Databases(t.Context(), s.user.ID, s.project.ID)
-		if err != nil || len(list) != len(kinds) {
-			t.Fatalf("the project has %+v (%v)", list, err)
-		}
-		for _, d := range list {
-			def, err := p.engine.catalogue.Get(d.Appliance)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, &trial{T: t, provider: p.provider, def: def, speaker: speakers[d.Protocol()], database: databaseSandbox(d.ID), sibling: p.current(t, s).AppSandboxID})
-		}
-		return env, all
-	}
-	env, all := trials()
-	for _, key := range coderunner.DatabaseKeys(coderunner.Protocols()...) {
-		if env[key] == "" {
-			t.Errorf("the app has no %s", key)
-		}
-	}
-	if !strings.HasPrefix(env["DATABASE_URL"], "postgres://") {
-		t.Errorf("beside the others, DATABASE_URL is %s", env["DATABASE_URL"])
-	}
-	text := p.logText(t, run.ID)
-	for _, r := range all {
-		if printed, code := r.sayWith(env, r.speaker.write); code != 0 {
-			t.Errorf("writing into %s ended with exit code %d: %s", r.def.Name, code, printed)
-		}
-		protocol := r.def.Database.Protocol
-		if want := r.def.Title + " is ready; the app reaches it through " + protocol.URLKey() + "."; !strings.Contains(text, want) {
-			t.Errorf("the log lacks %q:\n%s", want, text)
-		}
-		if strings.Contains(text, env[protocol.PasswordKey()]) {
-			t.Errorf("the log has the password of %s", r.def.Name)
-		}
-	}
-	stop, err := p.engine.StopApp(t.Context(), s.user.ID, s.project.ID, true)
-	p.succeeded(t, stop, err)
-	start, err := p.engine.StartApp(t.Context(), s.user.ID, s.project.ID)
-	p.succeeded(t, start, err)
-	p.databaseRuns(t, s)
-	env, all = trials()
-	for _, r := range all {
-		if printed, code := r.sayWith(env, r.speaker.read); code != 0 || printed != "kept\n" {
-			t.Errorf("after a stop and a start, %s answers %q with exit code %d", r.def.Name, printed, code)
-		}
-	}
-	destroy, err := p.engine.Destroy(t.Context(), s.user.ID, s.project.ID, "all")
-	p.succeeded(t, destroy, err)
-	p.nothingLeft(t)
-}
-
-func TestOneDatabaseOfEachKind(t *testing.T) {
-	t.Parallel()
-	of := func(appliances ...string) (list []store.SealedDatabase) {
-		for _, name := range appliances {
-			list = append(list, store.SealedDatabase{Database: newDatabase("p", name)})
-		}
-		return list
-	}
-	if err := oneOfEach(of("postgres-15", "mysql", "redis-7")); err != nil {
-		t.Errorf("one of each kind: %v", err)
-	}
-	if err := oneOfEach(of("redis-7", "mysql", "mariadb-11")); coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), "both mysql and mariadb-11 speak MySQL") {
-		t.Errorf("two of a kind: %v", err)
-	}
 }

@@ -75,7 +75,7 @@ func (e *Engine) ask(ctx context.Context, r coderunner.SandboxRecord, m *mending
 	limit, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if r.Purpose == coderunner.ForDatabase {
-		state, err = e.askDatabase(limit, r)
+		state, err = e.askDatabase(limit, r, m.answered(r.ID, status))
 	} else {
 		state, err = e.askApp(limit, r)
 	}
@@ -115,8 +115,9 @@ func (e *Engine) askApp(ctx context.Context, r coderunner.SandboxRecord) (string
 	return coderunner.SeenSilent, nil // whatever kept it from an answer
 }
 
-// askDatabase connects to a database's server.
-func (e *Engine) askDatabase(ctx context.Context, r coderunner.SandboxRecord) (string, error) {
+// askDatabase connects to a database's server. One of Redis wants a password also while it
+// loads its data: until it has answered once, it is asked from inside as well.
+func (e *Engine) askDatabase(ctx context.Context, r coderunner.SandboxRecord, answered bool) (string, error) {
 	def, err := e.catalogue.Get(r.Appliance)
 	if err != nil {
 		return "", err
@@ -134,7 +135,18 @@ func (e *Engine) askDatabase(ctx context.Context, r coderunner.SandboxRecord) (s
 	if err := conn.SetDeadline(deadline); err != nil {
 		return "", err
 	}
-	return greet(conn, def.Database.Protocol), nil
+	state := greet(conn, def.Database.Protocol)
+	if state != coderunner.SeenRunning || answered || def.Database.Protocol != coderunner.Redis {
+		return state, nil
+	}
+	exit, err := e.provider.Exec(ctx, r.ID, sandbox.Command{Argv: def.Database.ReadyCommand})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return coderunner.SeenSilent, nil
+	case err == nil && exit.Code != 0:
+		return coderunner.SeenStarting, nil
+	}
+	return state, err
 }
 
 // greet answers how a server is that somebody has just connected to. No password is shown.
@@ -200,7 +212,7 @@ func greetMySQL(conn io.Reader) (state string) {
 }
 
 // greetRedis wants any line as the answer to a PING. It is an error, since we show no
-// password; while data is read, or a connection is one too many, another error.
+// password, or another while data is read or where a connection is one too many.
 func greetRedis(conn io.ReadWriter) (state string) {
 	if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
 		return coderunner.SeenSilent

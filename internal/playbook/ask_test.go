@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coderunner/coderunner/appliances"
+	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
 // since makes what runs in a sandbox have run for longer.
@@ -162,6 +165,66 @@ func TestGreetings(t *testing.T) {
 		}{strings.NewReader(test.says), io.Discard}
 		if got := greet(conn, test.protocol); got != test.want {
 			t.Errorf("a %s server that says %q is %s, want %s", test.protocol, test.says, got, test.want)
+		}
+	}
+}
+
+// slowRedis starts the server so that it needs seconds to load what it has.
+const slowRedis = `{ cat /usr/local/etc/redis/redis.conf; echo key-load-delay 500; } >/tmp/slow.conf
+sed s,/usr/local/etc/redis/redis.conf,/tmp/slow.conf, /usr/local/bin/start_db.sh >/tmp/start_db.sh
+exec sh /tmp/start_db.sh`
+
+// TestRedisThatLoads is not ready yet, although it answers whoever shows no password.
+func TestRedisThatLoads(t *testing.T) {
+	t.Parallel()
+	catalogue, err := appliance.Load(appliances.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	def, err := catalogue.Get("redis-7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := openTrial(t, catalogue, def)
+	r.create()
+	r.start()
+	const fill = `REDISCLI_AUTH=$(cat /var/lib/redis/run/admin) redis-cli -s /var/lib/redis/run/redis.sock --user admin --no-auth-warning EVAL "for i = 1, 30000 do redis.call('SET', i, 'x') end" 0`
+	if printed, code := r.run(r.database, nil, "sh", "-c", fill); code != 0 {
+		t.Fatalf("filling it ended with exit code %d: %s", code, printed)
+	}
+	r.stop()
+	if err := r.provider.Start(r.within(), r.database, databaseProcess, sandbox.Command{Argv: []string{"sh", "-c", slowRedis}}); err != nil {
+		t.Fatal(err)
+	}
+	e, m := &Engine{provider: r.provider, catalogue: catalogue}, newMending()
+	record := coderunner.SandboxRecord{ID: r.database, Purpose: coderunner.ForDatabase, Appliance: def.Name}
+	look := func() string {
+		state, since, err := e.ask(r.within(), record, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state != coderunner.SeenRunning {
+			since = time.Time{}
+		}
+		m.told(record.ID, since)
+		return state
+	}
+	if err := awaitDatabase(r.within(), r.provider, def, r.database, nil); err != nil {
+		t.Fatalf("%v\n%s", err, r.printed())
+	}
+	if greeting := r.greeting(); greeting != coderunner.SeenRunning {
+		t.Fatalf("whoever shows no password sees it %s; this test is about when that says nothing", greeting)
+	}
+	if state := look(); state != coderunner.SeenStarting {
+		t.Errorf("while it loads it is seen %s\n%s", state, r.printed())
+	}
+	if err := awaitDatabase(r.within(), r.provider, def, r.database, def.Database.ReadyCommand); err != nil {
+		t.Fatal(err)
+	}
+	within := r.within()
+	for state := look(); state != coderunner.SeenRunning; state = look() { // a busy machine may answer late
+		if within.Err() != nil {
+			t.Fatalf("once it has loaded it is seen %s", state)
 		}
 	}
 }

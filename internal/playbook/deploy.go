@@ -125,7 +125,7 @@ func deploymentFails(ctx context.Context, x *execution, s *store.Store, state co
 
 // become moves the deployment's status forward; a step done twice does not move it back.
 func (st *step) become(ctx context.Context, status coderunner.DeploymentStatus) error {
-	if st.deployment.ReleasedAt != nil { // a restart or a start of a version that has served
+	if st.deployment.ID == "" || st.deployment.ReleasedAt != nil { // there is none, or it has served and is started again
 		return nil
 	}
 	return st.e.store.GuardedSoon(ctx, st.lease, func(s *store.Store) error { return s.AdvanceDeployment(ctx, st.deployment.ID, status) })

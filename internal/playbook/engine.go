@@ -117,7 +117,8 @@ func New(cfg Config, st *store.Store, provider sandbox.Provider, catalogue *appl
 	e.slots, e.nudged, e.untidy = newSlots(cfg.Builds), make(chan struct{}, 1), make(chan string, 64)
 	e.snapshots, _ = provider.(sandbox.Snapshotter)
 	e.playbooks = map[string]playbook{DeployPlaybook: deployPlaybook(), RedeployPlaybook: deployPlaybook(), RollbackPlaybook: rollbackPlaybook(),
-		RestartPlaybook: restartPlaybook(), StartPlaybook: restartPlaybook(), StopPlaybook: stopPlaybook(), DestroyPlaybook: destroyPlaybook()}
+		RestartPlaybook: restartPlaybook(), StartPlaybook: restartPlaybook(), StopPlaybook: stopPlaybook(), DestroyPlaybook: destroyPlaybook(),
+		AttachPlaybook: attachPlaybook(), DetachPlaybook: detachPlaybook(), DeleteDatabasePlaybook: deleteDatabasePlaybook()}
 	return e
 }
 

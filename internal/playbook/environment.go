@@ -3,9 +3,11 @@ package playbook
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store"
 )
 
 // toolDirs are where package managers put the programs of a project's dependencies, by runtime.
@@ -14,7 +16,7 @@ var toolDirs = map[string][]string{"nodejs": {"/node_modules/.bin"}, "python": {
 // baseEnv is what every command of a phase gets: the project's variables and its databases.
 func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope) (map[string]string, error) {
 	env := map[string]string{}
-	databases, err := x.e.store.ProjectDatabases(ctx, x.project.ID)
+	databases, err := x.given(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +48,16 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 	}
 	env["PATH"] = path
 	return env, nil
+}
+
+// given are the databases whose variables commands and app get: those that are attached, or, of an
+// app that is started again without a run, those that it had.
+func (x *execution) given(ctx context.Context) ([]store.SealedDatabase, error) {
+	if x.run.ID != "" {
+		return x.e.store.ProjectDatabases(ctx, x.project.ID)
+	}
+	all, err := x.e.store.AllDatabases(ctx, x.project.ID)
+	return slices.DeleteFunc(all, func(d store.SealedDatabase) bool { return !slices.Contains(x.deployment.AppliedDatabases, d.ID) }), err
 }
 
 // buildEnv is for install and build commands.

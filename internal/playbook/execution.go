@@ -257,14 +257,14 @@ func (x *execution) load(ctx context.Context, disown context.CancelCauseFunc) (e
 	return err
 }
 
-// aim finds the run's deployment. A restart, start or stop is about the current
+// aim finds the run's deployment. One that deploys nothing is about the current
 // one, which may be another than when it was asked for.
 func (x *execution) aim(ctx context.Context) (err error) {
 	if x.run.DeploymentID == "" {
 		return nil
 	}
 	switch x.run.Playbook {
-	case RestartPlaybook, StartPlaybook, StopPlaybook:
+	case RestartPlaybook, StartPlaybook, StopPlaybook, AttachPlaybook, DetachPlaybook:
 		if x.deployment, err = x.e.store.CurrentDeployment(ctx, x.project.UserID, x.project.ID); err != nil || x.deployment.ID == x.run.DeploymentID {
 			return err
 		}

@@ -65,6 +65,12 @@ func (r request) ask(ctx context.Context, e *Engine) (run coderunner.Run, err er
 		run, err = e.StartApp(ctx, r.User, r.Project)
 	case StopPlaybook:
 		run, err = e.StopApp(ctx, r.User, r.Project, true)
+	case AttachPlaybook:
+		run, err = e.AttachDatabase(ctx, r.User, r.Project, "postgres-15", true)
+	case DetachPlaybook:
+		run, err = e.DetachDatabase(ctx, r.User, r.Project, "postgres-15", true)
+	case DeleteDatabasePlaybook:
+		run, err = e.DeleteDatabase(ctx, r.User, r.Project, "postgres-15", "postgres-15")
 	case DestroyPlaybook:
 		run, err = e.Destroy(ctx, r.User, r.Project, r.Confirm)
 	default:

@@ -207,7 +207,20 @@ func (l *lane) prepare(ctx context.Context, book string) error {
 	if err == nil && book == RollbackPlaybook && current.Number == 1 {
 		err = l.do(ctx, RedeployPlaybook)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	attached, err := l.store.ProjectDatabases(ctx, l.sample.project.ID)
+	detached := book == AttachPlaybook || book == DeleteDatabasePlaybook
+	switch {
+	case err != nil:
+		return err
+	case detached && len(attached) > 0:
+		return l.do(ctx, DetachPlaybook)
+	case !detached && book != DestroyPlaybook && len(attached) == 0:
+		return l.do(ctx, AttachPlaybook)
+	}
+	return nil
 }
 
 // do asks for a playbook and waits until all is as it should be.

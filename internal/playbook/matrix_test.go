@@ -28,7 +28,8 @@ const faultsVariable = "FAULTS"
 const lanesAtOnce = 6
 
 // books are the playbooks in the order in which a project meets them.
-var books = []string{DeployPlaybook, RedeployPlaybook, RollbackPlaybook, RestartPlaybook, StopPlaybook, StartPlaybook, DestroyPlaybook}
+var books = []string{DeployPlaybook, RedeployPlaybook, RollbackPlaybook, RestartPlaybook, StopPlaybook, StartPlaybook,
+	DetachPlaybook, AttachPlaybook, DeleteDatabasePlaybook, DestroyPlaybook}
 
 // matrix is every fault in every step of every playbook.
 type matrix struct {
@@ -49,7 +50,8 @@ func newMatrix(t *testing.T) *matrix {
 	title := func(appliance string) string { return appliance }
 	deploy, release := deploySteps(lanePlan(""), databases, title), releaseSteps(databases, title)
 	for book, list := range map[string][]coderunner.Step{DeployPlaybook: deploy, RedeployPlaybook: deploy, RollbackPlaybook: release,
-		RestartPlaybook: release, StartPlaybook: release, StopPlaybook: stopSteps(true), DestroyPlaybook: destroySteps()} {
+		RestartPlaybook: release, StartPlaybook: release, StopPlaybook: stopSteps(true), DestroyPlaybook: destroySteps(),
+		AttachPlaybook: attachSteps(databases, true, title), DetachPlaybook: detachSteps("postgres-15", true), DeleteDatabasePlaybook: deleteDatabaseSteps()} {
 		for _, s := range list {
 			m.steps[book] = append(m.steps[book], s.Name)
 		}
@@ -72,7 +74,8 @@ func (m *matrix) life() (list [][2]string) {
 			list = append(list, [2]string{book, step})
 		}
 	}
-	return append(list, m.alternate(StopPlaybook, StartPlaybook)...)
+	list = append(list, m.alternate(StopPlaybook, StartPlaybook)...)
+	return append(list, m.alternate(DetachPlaybook, AttachPlaybook, DeleteDatabasePlaybook)...)
 }
 
 // alternate takes a step of each playbook by turns.
@@ -181,7 +184,7 @@ func (m *matrix) inject(ctx context.Context, l *lane, c cell) (runID string, too
 	}
 	unbroken := func() error { return nil }
 	servingKilled := c.fault.kind == sandboxDown && (c.step == "route" || c.step == "drain")
-	if !servingKilled && (c.book == RedeployPlaybook || c.book == RollbackPlaybook || c.book == RestartPlaybook) {
+	if !servingKilled && slices.Contains([]string{RedeployPlaybook, RollbackPlaybook, RestartPlaybook, AttachPlaybook, DetachPlaybook}, c.book) {
 		unbroken = l.watch(ctx, o.before.version, version)
 	}
 	defer func() { err = errors.Join(err, unbroken()) }()
@@ -284,7 +287,7 @@ func (l *lane) resumes(ctx context.Context, r coderunner.Run) error {
 // brokenIn makes the request, and breaks something in the step.
 func (m *matrix) brokenIn(ctx context.Context, l *lane, c cell, r request) (run coderunner.Run, err error) {
 	moment := c.fault.done
-	if action := m.engine.playbooks[c.book].steps[c.step]; c.fault.kind == sandboxDown && (c.book == DestroyPlaybook || action.final || action.always && c.book == StopPlaybook) {
+	if action := m.engine.playbooks[c.book].steps[c.step]; c.fault.kind == sandboxDown && (c.book == DestroyPlaybook || action.final || action.always && c.step != "drain") {
 		moment = false // its work is to take the sandbox away
 	}
 	if c.killsCommand() {

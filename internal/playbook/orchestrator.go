@@ -79,12 +79,7 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		if deployment, err = s.CreateDeployment(ctx, n); err != nil {
 			return err
 		}
-		for _, name := range newDatabases {
-			if _, err := s.EnsureDatabase(ctx, newDatabase(project.ID, name)); err != nil {
-				return err
-			}
-		}
-		databases, err := s.ProjectDatabases(ctx, project.ID)
+		databases, attach, err := wantedDatabases(ctx, s, project.ID, newDatabases)
 		if err != nil {
 			return err
 		}
@@ -98,13 +93,29 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		if book == DeployPlaybook { // there is no version before this one
 			list[len(list)-1].Title = "Clean up"
 		}
-		run, err = e.begin(ctx, s, project, "deployment.create", store.NewRun{ProjectID: project.ID, DeploymentID: deployment.ID, Playbook: book, Steps: list})
+		run, err = e.begin(ctx, s, project, "deployment.create", store.NewRun{ProjectID: project.ID, DeploymentID: deployment.ID, Playbook: book, Options: coderunner.RunOptions{Attach: attach}, Steps: list})
 		return err
 	})
 	if err == nil {
 		e.take(run.ID)
 	}
 	return deployment, run, err
+}
+
+// wantedDatabases are those that a deploy provisions, the named ones made if absent, and
+// which of them are detached until it does.
+func wantedDatabases(ctx context.Context, s *store.Store, projectID string, named []string) (databases []store.SealedDatabase, attach []string, err error) {
+	for _, name := range named {
+		d, err := s.EnsureDatabase(ctx, newDatabase(projectID, name))
+		if err != nil {
+			return nil, nil, err
+		}
+		if d.DetachedAt != nil {
+			databases, attach = append(databases, d), append(attach, d.ID)
+		}
+	}
+	attached, err := s.ProjectDatabases(ctx, projectID)
+	return append(attached, databases...), attach, err
 }
 
 // begin creates a run and rings for it, in s's transaction. A run that waited is

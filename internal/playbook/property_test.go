@@ -374,7 +374,8 @@ func (p *property) some() *Engine {
 func (p *property) clicks(ctx context.Context, s sample) {
 	for ctx.Err() == nil {
 		e := p.some()
-		book := []string{DeployPlaybook, DeployPlaybook, RedeployPlaybook, RollbackPlaybook, RestartPlaybook, StartPlaybook, StopPlaybook, StopPlaybook, "cancel", "cancel"}[p.chance.n(10)]
+		book := []string{DeployPlaybook, DeployPlaybook, RedeployPlaybook, RollbackPlaybook, RestartPlaybook, StartPlaybook, StopPlaybook, StopPlaybook, "cancel", "cancel",
+			AttachPlaybook, AttachPlaybook, DetachPlaybook, DetachPlaybook, DeleteDatabasePlaybook}[p.chance.n(15)]
 		if p.chance.n(30) == 0 {
 			book = DestroyPlaybook
 		}
@@ -445,6 +446,12 @@ func (p *property) click(ctx context.Context, e *Engine, s sample, userID, book 
 		_, err = e.StartApp(ctx, userID, s.project.ID)
 	case StopPlaybook:
 		_, err = e.StopApp(ctx, userID, s.project.ID, p.chance.n(2) == 0)
+	case AttachPlaybook:
+		_, err = e.AttachDatabase(ctx, userID, s.project.ID, "postgres-15", p.chance.n(2) == 0)
+	case DetachPlaybook:
+		_, err = e.DetachDatabase(ctx, userID, s.project.ID, "postgres-15", p.chance.n(2) == 0)
+	case DeleteDatabasePlaybook:
+		_, err = e.DeleteDatabase(ctx, userID, s.project.ID, "postgres-15", "postgres-15")
 	case DestroyPlaybook:
 		_, err = e.Destroy(ctx, userID, s.project.ID, s.project.Name)
 	case "cancel":
@@ -459,7 +466,7 @@ func (p *property) click(ctx context.Context, e *Engine, s sample, userID, book 
 
 // strangers try the same and find nothing.
 func (p *property) strangers(ctx context.Context, s sample) {
-	books := []string{DeployPlaybook, RedeployPlaybook, RollbackPlaybook, RestartPlaybook, StartPlaybook, StopPlaybook, DestroyPlaybook, "cancel"}
+	books := []string{DeployPlaybook, RedeployPlaybook, RollbackPlaybook, RestartPlaybook, StartPlaybook, StopPlaybook, AttachPlaybook, DetachPlaybook, DeleteDatabasePlaybook, DestroyPlaybook, "cancel"}
 	for ctx.Err() == nil {
 		book := books[p.chance.n(len(books))]
 		err := p.click(ctx, p.some(), s, p.other.ID, book)
@@ -493,8 +500,15 @@ func (p *property) settled(ctx context.Context) error {
 		if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 			return err
 		}
+		attached, err := p.store.ProjectDatabases(ctx, s.project.ID)
+		if err != nil {
+			return err
+		}
 		for _, r := range records {
 			expected[r.ID] = true
+			if r.Purpose == coderunner.ForDatabase && !slices.ContainsFunc(attached, func(d store.SealedDatabase) bool { return d.ID == r.DatabaseID && d.StoppedAt == nil }) {
+				return fmt.Errorf("%s still has the database's sandbox %s, and none is attached", s.project.Name, r.ID)
+			}
 			if r.UnwantedAt != nil || r.Purpose == coderunner.ForBuild || r.Purpose == coderunner.ForApp && r.ID != current.AppSandboxID {
 				return fmt.Errorf("%s still has the sandbox %+v", s.project.Name, r)
 			}

@@ -86,7 +86,7 @@ func (st *step) stillAnswers(ctx context.Context, host, address string) error {
 	return coderunner.Wrap(err, coderunner.Unavailable, "The app does not answer on its port any more.")
 }
 
-// serves writes down that the new version serves, and with which variables. A cancel
+// serves writes down that the new version serves, and with which variables and databases. A cancel
 // does not interrupt it.
 func (st *step) serves(before previousRoute) error {
 	ctx := st.owned
@@ -98,8 +98,15 @@ func (st *step) serves(before previousRoute) error {
 	if err != nil {
 		return err
 	}
+	databases, err := st.given(ctx)
+	if err != nil {
+		return err
+	}
 	before.Released = true
 	return st.guarded(ctx, func(s *store.Store) error {
+		if err := s.SetAppliedDatabases(ctx, st.deployment.ID, provisioned(databases)); err != nil {
+			return err
+		}
 		if err := s.Release(ctx, st.deployment, st.appSandbox(), sealed); err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func (e *Engine) Secrets(ctx context.Context, projectID, deploymentID string) ([
 	if err != nil {
 		return nil, err
 	}
-	databases, err := e.store.ProjectDatabases(ctx, projectID)
+	databases, err := e.store.AllDatabases(ctx, projectID) // it may still have those of one that was detached
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func startApp(ctx context.Context, st *step) error {
 		return err
 	}
 	st.e.followOutput(st.appSandbox())
-	return nil
+	return st.tellDetached(ctx)
 }
 
 // wrongSocket is how long an app may listen at the wrong place only before the wait is given up.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,14 +18,18 @@ import (
 
 // standing is what a project was when it was looked at.
 type standing struct {
-	current coderunner.Deployment // zero before the first that served
-	version string                // that answers, "" for none
+	current   coderunner.Deployment       // zero before the first that served
+	version   string                      // that answers, "" for none
+	databases []coderunner.DatabaseStatus // detached ones too
 }
 
 func (l *lane) look(ctx context.Context) (s standing, err error) {
+	if s.databases, err = l.engine.Databases(ctx, l.sample.user.ID, l.sample.project.ID); err != nil {
+		return s, err
+	}
 	s.current, err = l.store.CurrentDeployment(ctx, l.sample.user.ID, l.sample.project.ID)
 	if coderunner.KindOf(err) == coderunner.NotFound {
-		return standing{}, nil
+		return standing{databases: s.databases}, nil
 	}
 	if s.current.Status == coderunner.Running {
 		s.version = l.versions[s.current.ID]
@@ -99,7 +102,7 @@ func (l *lane) truth(ctx context.Context, o outcome) error {
 	want := o.before
 	if succeeded {
 		want.version = o.version
-		if run.DeploymentID != now.current.ID {
+		if run.DeploymentID != now.current.ID && run.DeploymentID != "" {
 			return fmt.Errorf("the current deployment is %s, and the run was about %s", now.current.ID, run.DeploymentID)
 		}
 	} else if now.current.ID != o.before.current.ID || now.current.Status != o.before.current.Status {
@@ -108,7 +111,10 @@ func (l *lane) truth(ctx context.Context, o outcome) error {
 	if now.version != want.version {
 		return fmt.Errorf("the current deployment is %d, %s, of %q; want %q", now.current.Number, now.current.Status, now.version, want.version)
 	}
-	return errors.Join(l.deploymentsTrue(ctx, now), l.sandboxesTrue(ctx, now), l.keptTrue(ctx), l.rowsThere(ctx), l.answers(ctx, want.version))
+	if run.Playbook == DeleteDatabasePlaybook && succeeded {
+		l.rows = 0
+	}
+	return errors.Join(databasesTrue(run, succeeded, o.before, now), l.deploymentsTrue(ctx, now), l.sandboxesTrue(ctx, now), l.keptTrue(ctx), l.rowsThere(ctx), l.answers(ctx, want.version))
 }
 
 func told(f *coderunner.Failure) string {
@@ -250,72 +256,6 @@ func (l *lane) networkTrue(ctx context.Context, needed bool) error {
 	networks, err := l.provider.ListNetworks(ctx)
 	if err == nil && needed && !slices.Contains(networks, projectNetwork(l.sample.project.ID)) {
 		err = fmt.Errorf("the project's network is not among %q", networks)
-	}
-	return err
-}
-
-// keptTrue: volumes are those of the databases, snapshots those of which there are
-// rows, and of releases only those that can be run again.
-func (l *lane) keptTrue(ctx context.Context) error {
-	labels := ProjectLabels(l.sample.project.ID)
-	volumes, err := l.provider.ListVolumes(ctx, labels)
-	if err != nil {
-		return err
-	}
-	databases, err := l.store.ProjectDatabases(ctx, l.sample.project.ID)
-	if err != nil {
-		return err
-	}
-	for _, v := range volumes {
-		if len(databases) != 1 || databases[0].Volume != v.Name {
-			return fmt.Errorf("the volume %s is of no database: %+v", v.Name, databases)
-		}
-	}
-	snapshots, err := l.provider.ListSnapshots(ctx, labels)
-	if err != nil {
-		return err
-	}
-	records, err := l.store.ProjectSnapshots(ctx, l.sample.project.ID)
-	if err != nil {
-		return err
-	}
-	releases, err := l.store.KeptReleases(ctx, l.sample.project.ID)
-	if err != nil {
-		return err
-	}
-	var there, recorded []string
-	for _, s := range snapshots {
-		there = append(there, s.Name)
-	}
-	for _, r := range records {
-		recorded = append(recorded, r.Name)
-		kept := slices.ContainsFunc(releases, func(d coderunner.Deployment) bool { return d.Release.Snapshot == r.Name })
-		if r.Kind == coderunner.ReleaseSnapshot && !kept {
-			return fmt.Errorf("the snapshot %s is of no release that is kept", r.Name)
-		}
-	}
-	slices.Sort(there)
-	slices.Sort(recorded)
-	if !slices.Equal(there, recorded) {
-		return fmt.Errorf("the provider has the snapshots %q, the rows say %q", there, recorded)
-	}
-	return nil
-}
-
-// rowsThere: the project's database has all that was ever written to it.
-func (l *lane) rowsThere(ctx context.Context) error {
-	if l.rows == 0 {
-		return nil
-	}
-	text, err := l.psql(ctx, "select count(*) from kept")
-	if errors.Is(err, errNoDatabase) {
-		databases, listErr := l.store.ProjectDatabases(ctx, l.sample.project.ID)
-		if listErr == nil && len(databases) == 1 && databases[0].StoppedAt != nil {
-			return nil // it is looked at once it runs
-		}
-	}
-	if err == nil && text != strconv.Itoa(l.rows) {
-		err = fmt.Errorf("the project's database has %s rows of %d", text, l.rows)
 	}
 	return err
 }

@@ -32,10 +32,10 @@ func (x *execution) workingVariables(ctx context.Context) (coderunner.Variables,
 		return nil, lost("What the run's variables were encrypted as")
 	}
 	var variables coderunner.Variables
-	switch x.run.Playbook {
-	case RollbackPlaybook:
+	switch {
+	case x.run.Playbook == RollbackPlaybook:
 		variables, err = x.e.ranWith(ctx, x.project.ID, x.deployment.FromID)
-	case RestartPlaybook, StartPlaybook: // what they have now is read once more in the end
+	case x.startsAgain(): // what they have now is read once more in the end
 		if _, err = x.e.ranWith(ctx, x.project.ID, x.deployment.ID); err == nil {
 			variables, err = x.e.variables(ctx, x.project.ID)
 		}
@@ -52,11 +52,20 @@ func (x *execution) workingVariables(ctx context.Context) (coderunner.Variables,
 	return variables, x.e.store.GuardedSoon(ctx, x.lease, func(s *store.Store) error { return s.SetRunVariables(ctx, x.run.ID, sealed) })
 }
 
+// startsAgain reports whether the run starts a version that has served once more.
+func (x *execution) startsAgain() bool {
+	switch x.run.Playbook {
+	case RestartPlaybook, StartPlaybook, AttachPlaybook, DetachPlaybook:
+		return x.has("sandbox")
+	}
+	return false
+}
+
 // appliedVariables are those that the run's version has once it serves. What is only
 // started again keeps those that it was built with, so that the pages go on saying
 // what of the saved ones its build does not know.
 func (x *execution) appliedVariables(ctx context.Context) (coderunner.Variables, error) {
-	if x.run.Playbook != RestartPlaybook && x.run.Playbook != StartPlaybook {
+	if !x.startsAgain() {
 		return x.variables, nil
 	}
 	before, err := x.e.DeploymentVariables(ctx, x.project.ID, x.deployment.ID)

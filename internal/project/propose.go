@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/store"
 )
 
 // yourChoice is the reason of a value that the user put in place of the analyzer's.
@@ -13,7 +14,7 @@ const yourChoice = "your choice"
 // Propose answers the plan to confirm for a bundle: the analyzer's for the folder
 // root, with what the user chose in the project's last plan in place of its own.
 // A root of "" is the folder of the last plan where the bundle has it, else the
-// analyzer's.
+// analyzer's. A database that its owner has detached is in no plan by itself.
 func (s *Service) Propose(ctx context.Context, userID, projectID, bundleID, root string) (coderunner.Plan, error) {
 	project, err := s.live(ctx, userID, projectID)
 	if err != nil {
@@ -42,7 +43,11 @@ func (s *Service) Propose(ctx context.Context, userID, projectID, bundleID, root
 	if last.Root == plan.Root {
 		keepChoices(&plan, last)
 	}
-	return plan, nil
+	databases, err := s.store.AllDatabases(ctx, project.ID)
+	plan.Databases = slices.DeleteFunc(slices.Clone(plan.Databases), func(need coderunner.DatabaseNeed) bool {
+		return slices.ContainsFunc(databases, func(d store.SealedDatabase) bool { return d.Appliance == need.Appliance && d.DetachedAt != nil })
+	})
+	return plan, err
 }
 
 // keepChoices carries the user's own choices from one plan of a folder to the next.

@@ -106,7 +106,7 @@ func (s *Store) ProjectDeployments(ctx context.Context, userID, projectID string
 
 func deployment(r sqlc.Deployment) coderunner.Deployment {
 	return coderunner.Deployment{ID: r.ID, ProjectID: r.ProjectID, BundleID: deref(r.BundleID), Number: int(r.Number), Origin: coderunner.Origin(r.Origin), FromID: deref(r.FromDeploymentID), Release: r.Release, ReleasedAt: r.ReleasedAt, Status: r.Status, RuntimeType: r.RuntimeType, Plan: r.Plan,
-		AppSandboxID: deref(r.AppSandboxID), DBSandboxID: deref(r.DbSandboxID), PublicURL: deref(r.PublicUrl), Failure: r.Failure, ObservedAt: r.ObservedAt, Observed: r.ObservedState, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+		AppSandboxID: deref(r.AppSandboxID), DBSandboxID: deref(r.DbSandboxID), AppliedDatabases: r.AppliedDatabases, PublicURL: deref(r.PublicUrl), Failure: r.Failure, ObservedAt: r.ObservedAt, Observed: r.ObservedState, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
 }
 
 // SetDeploymentStatus moves a deployment to a status; Conflict when the state

@@ -71,7 +71,7 @@ func TestDatabasesPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := w.ada.get(path).want(http.StatusOK).wantText("[data-database] h2", "PostgreSQL 15").wantText("[data-database] .state-good", "Running").wantFacts(facts("Runningseen just now")).
-		wantText(".names", "DATABASE_URLPGHOSTPGPORTPGUSERPGPASSWORDPGDATABASE").wantText("[aria-labelledby=kept]", "Only destroying the project removes it")
+		wantText(".names", "DATABASE_URLPGHOSTPGPORTPGUSERPGPASSWORDPGDATABASE").wantText("[aria-labelledby=kept]", "Only deleting a detached database and destroying the project remove it")
 	if strings.Contains(a.body, "hunter2") || strings.Contains(w.log.String(), "hunter2") {
 		t.Error("the password is on the page or in the log")
 	}
@@ -110,7 +110,7 @@ func TestDatabasesThatCannotBeTold(t *testing.T) {
 	})
 	p, up := w.project(w.ada, "shop")
 	path := "/projects/" + p.ID + "/databases"
-	a := w.ada.get(path).want(http.StatusOK).wantText(".nothing", "no database. Tick one in the plan of the next deploy")
+	a := w.ada.get(path).want(http.StatusOK).wantText(".nothing", "no database. Attach one below, or tick one in the plan of the next deploy")
 	if link, _ := a.page().Find(".nothing a").Attr("href"); link != "/projects/"+p.ID+"/bundles/"+up.ID {
 		t.Errorf("it leads to %s", link)
 	}

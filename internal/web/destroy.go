@@ -82,7 +82,7 @@ func (s *site) losses(ctx context.Context, user coderunner.User, projectID strin
 			return lost, err
 		}
 	}
-	databases, err := s.Store.ProjectDatabases(ctx, projectID)
+	databases, err := s.Store.AllDatabases(ctx, projectID)
 	if err != nil {
 		return lost, err
 	}

@@ -33,6 +33,14 @@ func (s *site) stop(ctx context.Context, r *http.Request, userID, projectID stri
 	return s.Engine.StopApp(ctx, userID, projectID, r.PostFormValue("databases") != "")
 }
 
+func (s *site) attachDatabase(ctx context.Context, r *http.Request, userID, projectID string) (coderunner.Run, error) {
+	return s.Engine.AttachDatabase(ctx, userID, projectID, chi.URLParam(r, "appliance"), r.PostFormValue("restart") != "")
+}
+
+func (s *site) detachDatabase(ctx context.Context, r *http.Request, userID, projectID string) (coderunner.Run, error) {
+	return s.Engine.DetachDatabase(ctx, userID, projectID, chi.URLParam(r, "appliance"), r.PostFormValue("restart") != "")
+}
+
 func (s *site) redeploy(ctx context.Context, _ *http.Request, userID, projectID string) (coderunner.Run, error) {
 	_, run, err := s.Engine.Redeploy(ctx, userID, projectID)
 	return run, err

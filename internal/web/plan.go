@@ -72,7 +72,7 @@ func (s *site) planPage(r *http.Request, user coderunner.User, root string) (pag
 
 // databaseOptions are the databases that can be ticked, with the evidence for each.
 func (s *site) databaseOptions(r *http.Request, page views.PlanPage) ([]views.DatabaseOption, error) {
-	has, err := s.Store.ProjectDatabases(r.Context(), page.Project.ID)
+	has, err := s.Store.AllDatabases(r.Context(), page.Project.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,9 @@ func (s *site) databaseOptions(r *http.Request, page views.PlanPage) ([]views.Da
 			}
 		}
 		for _, database := range has {
-			option.Existing = option.Existing || database.Appliance == appliance.Name
+			if database.Appliance == appliance.Name {
+				option.Existing, option.Detached = database.DetachedAt == nil, database.DetachedAt != nil
+			}
 		}
 		options = append(options, option)
 	}

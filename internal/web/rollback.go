@@ -40,6 +40,9 @@ func (s *site) rollbackPage(w http.ResponseWriter, r *http.Request, user coderun
 	if err != nil {
 		return err
 	}
+	if page.Detached, err = s.Engine.DetachedSince(ctx, to.ProjectID, to.ID); err != nil {
+		return err
+	}
 	page.Variables = coderunner.CompareVariables(now, then)
 	return s.render(w, r, http.StatusOK, views.Rollback(page))
 }

@@ -58,6 +58,12 @@ type Engine interface {
 	DeploymentVariables(ctx context.Context, projectID, deploymentID string) (coderunner.Variables, error)
 	// Databases answers the project's databases, without their passwords.
 	Databases(ctx context.Context, userID, projectID string) ([]coderunner.DatabaseStatus, error)
+	// AttachDatabase, DetachDatabase and DeleteDatabase are about the project's database of an appliance.
+	AttachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error)
+	DetachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error)
+	DeleteDatabase(ctx context.Context, userID, projectID, appliance, confirm string) (coderunner.Run, error)
+	// DetachedSince lists the databases that a deployment had and that are detached now.
+	DetachedSince(ctx context.Context, projectID, deploymentID string) ([]coderunner.Database, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -182,6 +188,10 @@ func (s *site) routes(r chi.Router) {
 		r.Get("/variables", s.private(s.variables))
 		r.Post("/variables", s.private(s.saveVariables))
 		r.Get("/databases", s.private(s.databases))
+		r.Post("/databases/{appliance}/attach", s.private(s.act(s.attachDatabase)))
+		r.Post("/databases/{appliance}/detach", s.private(s.act(s.detachDatabase)))
+		r.Get("/databases/{appliance}/delete", s.private(s.deleteDatabasePage))
+		r.Post("/databases/{appliance}/delete", s.private(s.deleteDatabase))
 		r.Get("/bundles/{bundle}", s.private(s.plan))
 		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
 		r.Post("/redeploy", s.private(s.act(s.redeploy)))

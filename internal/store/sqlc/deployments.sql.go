@@ -8,6 +8,7 @@ package sqlc
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
@@ -46,6 +47,42 @@ func (q *Queries) AbandonSandboxes(ctx context.Context, projectID string, keep s
 	return items, nil
 }
 
+const allDatabases = `-- name: AllDatabases :many
+SELECT id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at, stopped_at, detached_at FROM databases WHERE project_id = $1 ORDER BY created_at
+`
+
+func (q *Queries) AllDatabases(ctx context.Context, projectID string) ([]Database, error) {
+	rows, err := q.db.Query(ctx, allDatabases, projectID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Database{}
+	for rows.Next() {
+		var i Database
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.Appliance,
+			&i.Name,
+			&i.SandboxID,
+			&i.Volume,
+			&i.Connection,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.StoppedAt,
+			&i.DetachedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const clearProjectURL = `-- name: ClearProjectURL :exec
 UPDATE deployments SET public_url = NULL WHERE project_id = $1
 `
@@ -68,7 +105,7 @@ const createDeployment = `-- name: CreateDeployment :one
 INSERT INTO deployments (project_id, bundle_id, number, plan, runtime_type, origin, from_deployment_id, release, variables)
 SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, $8
 FROM deployments WHERE project_id = $1
-RETURNING id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state
+RETURNING id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state, applied_databases
 `
 
 type CreateDeploymentParams struct {
@@ -116,12 +153,13 @@ func (q *Queries) CreateDeployment(ctx context.Context, arg CreateDeploymentPara
 		&i.ReleasedAt,
 		&i.Variables,
 		&i.ObservedState,
+		&i.AppliedDatabases,
 	)
 	return i, err
 }
 
 const currentDeployment = `-- name: CurrentDeployment :one
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state FROM deployments d JOIN projects p ON p.id = d.project_id
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state, d.applied_databases FROM deployments d JOIN projects p ON p.id = d.project_id
 WHERE d.project_id = $1 AND p.user_id = $2 AND d.released_at IS NOT NULL ORDER BY d.number DESC LIMIT 1
 `
 
@@ -151,8 +189,18 @@ func (q *Queries) CurrentDeployment(ctx context.Context, projectID string, userI
 		&i.ReleasedAt,
 		&i.Variables,
 		&i.ObservedState,
+		&i.AppliedDatabases,
 	)
 	return i, err
+}
+
+const deleteDatabase = `-- name: DeleteDatabase :exec
+DELETE FROM databases WHERE id = $1 AND detached_at IS NOT NULL
+`
+
+func (q *Queries) DeleteDatabase(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, deleteDatabase, id)
+	return err
 }
 
 const deleteProjectDatabases = `-- name: DeleteProjectDatabases :exec
@@ -192,7 +240,7 @@ func (q *Queries) DeleteSnapshot(ctx context.Context, name string) error {
 }
 
 const deployment = `-- name: Deployment :one
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = $1 AND p.user_id = $2
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state, d.applied_databases FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.id = $1 AND p.user_id = $2
 `
 
 func (q *Queries) Deployment(ctx context.Context, iD string, userID string) (Deployment, error) {
@@ -220,12 +268,13 @@ func (q *Queries) Deployment(ctx context.Context, iD string, userID string) (Dep
 		&i.ReleasedAt,
 		&i.Variables,
 		&i.ObservedState,
+		&i.AppliedDatabases,
 	)
 	return i, err
 }
 
 const deploymentByID = `-- name: DeploymentByID :one
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments WHERE id = $1
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state, applied_databases FROM deployments WHERE id = $1
 `
 
 func (q *Queries) DeploymentByID(ctx context.Context, id string) (Deployment, error) {
@@ -253,12 +302,13 @@ func (q *Queries) DeploymentByID(ctx context.Context, id string) (Deployment, er
 		&i.ReleasedAt,
 		&i.Variables,
 		&i.ObservedState,
+		&i.AppliedDatabases,
 	)
 	return i, err
 }
 
 const deploymentForUpdate = `-- name: DeploymentForUpdate :one
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments WHERE id = $1 FOR UPDATE
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state, applied_databases FROM deployments WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) DeploymentForUpdate(ctx context.Context, id string) (Deployment, error) {
@@ -286,6 +336,7 @@ func (q *Queries) DeploymentForUpdate(ctx context.Context, id string) (Deploymen
 		&i.ReleasedAt,
 		&i.Variables,
 		&i.ObservedState,
+		&i.AppliedDatabases,
 	)
 	return i, err
 }
@@ -360,7 +411,7 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 }
 
 const keptReleases = `-- name: KeptReleases :many
-SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state FROM deployments WHERE project_id = $1 AND release IS NOT NULL ORDER BY number DESC
+SELECT id, project_id, bundle_id, number, plan, runtime_type, app_sandbox_id, public_url, db_sandbox_id, db_connection_info, status, failure, observed_at, created_at, updated_at, origin, from_deployment_id, release, released_at, variables, observed_state, applied_databases FROM deployments WHERE project_id = $1 AND release IS NOT NULL ORDER BY number DESC
 `
 
 // Those that have a release, newest first.
@@ -395,6 +446,7 @@ func (q *Queries) KeptReleases(ctx context.Context, projectID string) ([]Deploym
 			&i.ReleasedAt,
 			&i.Variables,
 			&i.ObservedState,
+			&i.AppliedDatabases,
 		); err != nil {
 			return nil, err
 		}
@@ -478,7 +530,7 @@ func (q *Queries) ObserveSandbox(ctx context.Context, iD string, state string) e
 }
 
 const projectDatabases = `-- name: ProjectDatabases :many
-SELECT id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at, stopped_at FROM databases WHERE project_id = $1 ORDER BY created_at
+SELECT id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at, stopped_at, detached_at FROM databases WHERE project_id = $1 AND detached_at IS NULL ORDER BY created_at
 `
 
 func (q *Queries) ProjectDatabases(ctx context.Context, projectID string) ([]Database, error) {
@@ -501,6 +553,7 @@ func (q *Queries) ProjectDatabases(ctx context.Context, projectID string) ([]Dat
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.StoppedAt,
+			&i.DetachedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -513,7 +566,7 @@ func (q *Queries) ProjectDatabases(ctx context.Context, projectID string) ([]Dat
 }
 
 const projectDeployments = `-- name: ProjectDeployments :many
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state FROM deployments d JOIN projects p ON p.id = d.project_id
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state, d.applied_databases FROM deployments d JOIN projects p ON p.id = d.project_id
 WHERE d.project_id = $1 AND p.user_id = $2 ORDER BY d.number DESC LIMIT $4::int OFFSET $3::int
 `
 
@@ -560,6 +613,7 @@ func (q *Queries) ProjectDeployments(ctx context.Context, arg ProjectDeployments
 			&i.ReleasedAt,
 			&i.Variables,
 			&i.ObservedState,
+			&i.AppliedDatabases,
 		); err != nil {
 			return nil, err
 		}
@@ -794,12 +848,30 @@ func (q *Queries) Sandboxes(ctx context.Context, provider string) ([]Sandbox, er
 	return items, nil
 }
 
+const setAppliedDatabases = `-- name: SetAppliedDatabases :exec
+UPDATE deployments SET applied_databases = $1 WHERE id = $2
+`
+
+func (q *Queries) SetAppliedDatabases(ctx context.Context, databases []string, iD string) error {
+	_, err := q.db.Exec(ctx, setAppliedDatabases, databases, iD)
+	return err
+}
+
 const setDatabaseConnection = `-- name: SetDatabaseConnection :exec
 UPDATE databases SET sandbox_id = $1, connection = $2 WHERE id = $3
 `
 
 func (q *Queries) SetDatabaseConnection(ctx context.Context, sandboxID *string, connection []byte, iD string) error {
 	_, err := q.db.Exec(ctx, setDatabaseConnection, sandboxID, connection, iD)
+	return err
+}
+
+const setDatabaseDetached = `-- name: SetDatabaseDetached :exec
+UPDATE databases SET detached_at = CASE WHEN $1::bool THEN coalesce(detached_at, now()) END WHERE id = $2
+`
+
+func (q *Queries) SetDatabaseDetached(ctx context.Context, detached bool, iD string) error {
+	_, err := q.db.Exec(ctx, setDatabaseDetached, detached, iD)
 	return err
 }
 
@@ -919,15 +991,16 @@ func (q *Queries) SupersedeDeployments(ctx context.Context, projectID string, iD
 }
 
 const upsertDatabase = `-- name: UpsertDatabase :one
-INSERT INTO databases (project_id, appliance, name, volume) VALUES ($1, $2, $3, $4)
-ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at, stopped_at
+INSERT INTO databases (project_id, appliance, name, volume, detached_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (project_id, appliance) DO UPDATE SET updated_at = now() RETURNING id, project_id, appliance, name, sandbox_id, volume, connection, created_at, updated_at, stopped_at, detached_at
 `
 
 type UpsertDatabaseParams struct {
-	ProjectID string
-	Appliance string
-	Name      string
-	Volume    string
+	ProjectID  string
+	Appliance  string
+	Name       string
+	Volume     string
+	DetachedAt *time.Time
 }
 
 func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) (Database, error) {
@@ -936,6 +1009,7 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 		arg.Appliance,
 		arg.Name,
 		arg.Volume,
+		arg.DetachedAt,
 	)
 	var i Database
 	err := row.Scan(
@@ -949,6 +1023,7 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.StoppedAt,
+		&i.DetachedAt,
 	)
 	return i, err
 }

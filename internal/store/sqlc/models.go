@@ -187,6 +187,7 @@ type Database struct {
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	StoppedAt  *time.Time
+	DetachedAt *time.Time
 }
 
 type Deployment struct {
@@ -211,6 +212,7 @@ type Deployment struct {
 	ReleasedAt       *time.Time
 	Variables        []byte
 	ObservedState    string
+	AppliedDatabases []string
 }
 
 type Project struct {

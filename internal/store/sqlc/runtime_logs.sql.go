@@ -124,7 +124,7 @@ func (q *Queries) DeleteRuntimeLogLines(ctx context.Context, untilSeq int64, pro
 }
 
 const deploymentByNumber = `-- name: DeploymentByNumber :one
-SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.project_id = $1 AND p.user_id = $2 AND d.number = $3
+SELECT d.id, d.project_id, d.bundle_id, d.number, d.plan, d.runtime_type, d.app_sandbox_id, d.public_url, d.db_sandbox_id, d.db_connection_info, d.status, d.failure, d.observed_at, d.created_at, d.updated_at, d.origin, d.from_deployment_id, d.release, d.released_at, d.variables, d.observed_state, d.applied_databases FROM deployments d JOIN projects p ON p.id = d.project_id WHERE d.project_id = $1 AND p.user_id = $2 AND d.number = $3
 `
 
 func (q *Queries) DeploymentByNumber(ctx context.Context, projectID string, userID string, number int32) (Deployment, error) {
@@ -152,6 +152,7 @@ func (q *Queries) DeploymentByNumber(ctx context.Context, projectID string, user
 		&i.ReleasedAt,
 		&i.Variables,
 		&i.ObservedState,
+		&i.AppliedDatabases,
 	)
 	return i, err
 }

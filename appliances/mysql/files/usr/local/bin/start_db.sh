@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the database on its volume until it is told to stop. SIGTERM makes it let
-# go of its clients and shut down cleanly at once.
+# go of its clients and shut down cleanly at once. MEMORY_BYTES is what the sandbox may have.
 set -eu
 
 volume=/var/lib/mysql/data
@@ -26,8 +26,13 @@ server=
 stopping=
 trap 'stopping=yes; [ -z "$server" ] || kill -TERM "$server"' TERM INT HUP
 
+# The server itself and its clients take some 128 MiB. Of the rest the pages of tables
+# have half, and at least 16 MiB; the other half is for what queries take.
+pool=$(((${MEMORY_BYTES:-268435456} - 134217728) / 2))
+[ "$pool" -ge 16777216 ] || pool=16777216
+
 # The server outlives this script in no case: it is told to stop when the script is killed.
-setpriv --pdeathsig=TERM -- /usr/sbin/mariadbd --defaults-file=/usr/local/etc/mysql/mysql.cnf &
+setpriv --pdeathsig=TERM -- /usr/sbin/mariadbd --defaults-file=/usr/local/etc/mysql/mysql.cnf --innodb-buffer-pool-size="$pool" &
 server=$!
 [ -z "$stopping" ] || kill -TERM "$server"
 
