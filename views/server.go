@@ -13,6 +13,7 @@ type ServerPage struct {
 	Frame
 	Disk    coderunner.Disk
 	Machine []coderunner.Part
+	Sources []coderunner.Source // of packages, where somebody has chosen them
 }
 
 // storedWords are what people call a kind, what it is, and the noun that is counted.

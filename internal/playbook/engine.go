@@ -53,7 +53,9 @@ type Config struct {
 	Reconcile     time.Duration // how often the provider is compared with what we believe; 10 s
 
 	PublicURL      func(slug string) (host, url string)
-	CABundle       string // path inside the sandbox of the CA bundle for build steps, "" for none
+	CABundle       string             // path inside the sandbox of the CA bundle for build steps, "" for none
+	Sources        coderunner.Sources // of packages, for builds and apps
+	LocalNetworks  string             // that no proxy is asked for, as NO_PROXY is written
 	AppLimits      sandbox.Limits
 	DatabaseLimits sandbox.Limits
 	Room           func() error // refuses what needs new disk while there is too little; nil allows all

@@ -39,7 +39,7 @@ func fetch(ctx context.Context, source supply, work string, t sandbox.Template, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, downloadTime)
 	defer cancel()
-	client, err := source.client()
+	client, err := SourceClient(source.sources, source.caBundle)
 	if err != nil {
 		return err
 	}

@@ -46,14 +46,6 @@ func (s supply) aptOptions() []string {
 	return []string{fmt.Sprintf("Acquire::https::CaInfo %q;", s.caBundle)}
 }
 
-// proxies are those that are configured, or else this machine's own.
-func (s supply) proxies() *httpproxy.Config {
-	if s.sources.HTTPProxy == "" && s.sources.HTTPSProxy == "" {
-		return httpproxy.FromEnvironment()
-	}
-	return &httpproxy.Config{HTTPProxy: s.sources.HTTPProxy, HTTPSProxy: s.sources.HTTPSProxy, NoProxy: s.sources.NoProxy}
-}
-
 // environment is scriptEnvironment with the proxies that are configured.
 func (s supply) environment(ours []string) []string {
 	env := scriptEnvironment(ours)
@@ -71,13 +63,16 @@ func (s supply) environment(ours []string) []string {
 	return append(kept, pairs(proxies.Environment())...)
 }
 
-// client makes requests as the sources say.
-func (s supply) client() (*http.Client, error) {
+// SourceClient makes requests as the sources say: with their proxies, or else those of this machine,
+// and with the certificates of a file, or else this machine's.
+func SourceClient(sources coderunner.Sources, caBundle string) (*http.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	proxy := s.proxies().ProxyFunc()
-	transport.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
-	if s.caBundle != "" {
-		text, err := os.ReadFile(s.caBundle)
+	if sources.HTTPProxy != "" || sources.HTTPSProxy != "" {
+		proxy := (&httpproxy.Config{HTTPProxy: sources.HTTPProxy, HTTPSProxy: sources.HTTPSProxy, NoProxy: sources.NoProxy}).ProxyFunc()
+		transport.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
+	}
+	if caBundle != "" {
+		text, err := os.ReadFile(caBundle)
 		if err != nil {
 			return nil, err
 		}
