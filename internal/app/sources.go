@@ -116,14 +116,14 @@ func (c sourceCheck) try(ctx context.Context, client *http.Client) error {
 		return c.unreachable(err)
 	}
 	defer res.Body.Close()
-	switch {
-	case res.StatusCode == http.StatusOK:
+	switch res.StatusCode {
+	case http.StatusOK:
 		return nil
-	case res.StatusCode == http.StatusProxyAuthRequired:
+	case http.StatusProxyAuthRequired:
 		return coderunner.Errorf(coderunner.Unavailable, "The proxy wants other credentials. Write them into its address: http://user:password@host:port.")
-	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return coderunner.Errorf(coderunner.Unavailable, "It refuses the request (%s). Write the credentials into the address that %s has: https://user:password@host.", res.Status, c.flag)
-	case res.StatusCode == http.StatusNotFound:
+	case http.StatusNotFound:
 		return coderunner.Errorf(coderunner.Unavailable, "It does not have %s: %s is not found. Correct the path of the address that %s has.", c.misses, c.address, c.flag)
 	}
 	return coderunner.Errorf(coderunner.Unavailable, "It answers %s to a request for %s. Ask whoever runs it.", res.Status, c.address)
@@ -174,10 +174,7 @@ func checkProxy(ctx context.Context, client *http.Client, flag string, proxy *ur
 
 // ownAddress refuses a host that is this machine: sandboxes do not reach its services.
 func ownAddress(ctx context.Context, flag, host string) error {
-	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
-	if err != nil {
-		return nil // the proxy may know it; otherwise the request tells
-	}
+	found, _ := net.DefaultResolver.LookupIPAddr(ctx, host) // of an unknown one the request tells, and a proxy may know it
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return fmt.Errorf("look up this machine's addresses: %w", err)

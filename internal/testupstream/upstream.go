@@ -46,7 +46,7 @@ func New(t testing.TB, names ...string) *Upstream {
 		}
 	}
 	server := &http.Server{Handler: u}
-	go server.Serve(listener)
+	go func() { _ = server.Serve(listener) }() // ends with the listener
 	t.Cleanup(func() { server.Close() })
 	return u
 }
