@@ -59,6 +59,7 @@ func serveCommand(config *app.Config) *cobra.Command {
 	flags.Var((*size)(&config.MaxUpload), "max-upload", "the largest upload")
 	flags.Var((*size)(&config.MaxStored), "max-stored", "what all uploads of one user may take together")
 	flags.Var((*size)(&config.CacheBytes), "dependency-cache", "what installed dependencies may take, kept for the next deploy")
+	flags.Var((*bound)(&config.UserCache), "package-cache", "what one user's builds may keep of what npm, pip and Go have downloaded, for the next; 0 for nothing")
 	flags.IntVar(&config.Standbys, "standbys", config.Standbys, "sandboxes that are kept prepared, so that a deploy does not wait for their making; 0 for none")
 	flags.IntVar(&config.LogDays, "keep-logs", config.LogDays, "days for which the logs of runs are kept; of each project's newest 50 always")
 	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")

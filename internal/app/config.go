@@ -31,6 +31,7 @@ type Config struct {
 	MaxStored   int64              // bytes of all uploads of one user
 	MinFree     int                // percent of a disk, below which nothing that needs disk is begun
 	CacheBytes  int64              // of installed dependencies, kept for the next deploy
+	UserCache   int64              // of downloaded packages, for one user's builds; 0 for none
 	Standbys    int                // sandboxes that are kept prepared, 0 for none
 	LogDays     int                // for which runs' logs are kept
 	Sources     coderunner.Sources // of packages, for templates and inside sandboxes
@@ -55,6 +56,7 @@ func DefaultConfig() Config {
 		MaxStored:  5 << 30,
 		MinFree:    10,
 		CacheBytes: 10 << 30,
+		UserCache:  3 << 30,
 		Standbys:   3,
 		LogDays:    30,
 		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024, DiskBytes: 8 << 30},

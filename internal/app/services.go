@@ -84,7 +84,7 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 		},
 		Ended: func(string) { s.engine.Nudge() }}, st, s.provider, a.log)
 	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), Sources: a.config.Sources, LocalNetworks: containerd.Networks(), AppLimits: a.config.AppLimits,
-		DatabaseLimits: a.config.DBLimits, SnapshotBytes: a.config.CacheBytes, KeepReleases: keepReleases, Room: s.house.Room, Ended: s.house.Ask,
+		DatabaseLimits: a.config.DBLimits, SnapshotBytes: a.config.CacheBytes, PackageCache: a.config.UserCache, KeepReleases: keepReleases, Room: s.house.Room, Ended: s.house.Ask,
 		Output: playbook.Output{Follow: s.collector.Nudge, Drain: s.collector.Drain}}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
 		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)
 	return s, nil

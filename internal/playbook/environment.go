@@ -63,6 +63,9 @@ func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
 		defaults["PIP_CERT"], defaults["REQUESTS_CA_BUNDLE"] = x.e.cfg.CABundle, x.e.cfg.CABundle
 	}
 	addDefaults(env, defaults)
+	if x.e.cfg.PackageCache > 0 {
+		addDefaults(env, cacheEnvironment())
+	}
 	return env, nil
 }
 

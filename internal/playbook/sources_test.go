@@ -19,13 +19,18 @@ func withSources(t *testing.T, sources coderunner.Sources) *platform {
 	})
 }
 
-// newPackaged is a Node.js project that answers what the package answers, with a lockfile of npm's own registry.
-func (p *platform) newPackaged(t *testing.T, u *testupstream.Upstream, name, from string) sample {
-	t.Helper()
-	s, err := p.newSample(t.Context(), name, map[string]string{
+// packaged are the files of a Node.js project that answers what the package answers, with a lockfile of npm's own registry.
+func packaged(u *testupstream.Upstream, from string) map[string]string {
+	return map[string]string{
 		"package.json": `{"name":"app","version":"1.0.0","dependencies":{"` + from + `":"` + testupstream.Version + `"}}`, "package-lock.json": u.Lockfile(from),
 		"index.js": `require("node:http").createServer((q, r) => r.end(q.url === "/env" ? JSON.stringify(process.env) : require("` + from + `"))).listen(process.env.PORT);`,
-	})
+	}
+}
+
+// newPackaged is such a project.
+func (p *platform) newPackaged(t *testing.T, u *testupstream.Upstream, name, from string) sample {
+	t.Helper()
+	s, err := p.newSample(t.Context(), name, packaged(u, from))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,16 +38,21 @@ func (p *platform) newPackaged(t *testing.T, u *testupstream.Upstream, name, fro
 	return s
 }
 
-// newPython is a Python project that answers what the package answers.
-func (p *platform) newPython(t *testing.T, name, from string) sample {
-	t.Helper()
-	p.builtTemplate(t, "python-3.11")
-	s, err := p.newSample(t.Context(), name, map[string]string{"requirements.txt": from + "\n", "main.py": `import http.server, os, ` + from + `
+// pythonPackaged are the files of a Python project that answers what the package answers.
+func pythonPackaged(from string) map[string]string {
+	return map[string]string{"requirements.txt": from + "\n", "main.py": `import http.server, os, ` + from + `
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(` + from + `.name.encode())
 http.server.HTTPServer(("0.0.0.0", int(os.environ["PORT"])), H).serve_forever()
-`})
+`}
+}
+
+// newPython is such a project.
+func (p *platform) newPython(t *testing.T, name, from string) sample {
+	t.Helper()
+	p.builtTemplate(t, "python-3.11")
+	s, err := p.newSample(t.Context(), name, pythonPackaged(from))
 	if err != nil {
 		t.Fatal(err)
 	}

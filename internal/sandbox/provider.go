@@ -260,6 +260,9 @@ type Mount struct {
 	Volume string            // unique in the instance; [a-z0-9-]
 	Path   string            // absolute, inside the sandbox
 	Labels map[string]string // for ListVolumes
+	// Room is how many bytes are the volume's own. What it has beyond counts as written to the root of each
+	// sandbox that it is in (Limits.DiskBytes); 0 counts nothing.
+	Room int64 `json:",omitempty"`
 }
 
 // State is what was observed of a sandbox.

@@ -103,6 +103,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	archive, isPackage := u.files[tarball(name)]
 	switch {
 	case isFile:
+		w.Header().Set("Cache-Control", "max-age=31536000, immutable") // what has a version stays as it is
 		_, _ = w.Write(content)
 	case !isPackage:
 		http.NotFound(w, r)
