@@ -95,7 +95,7 @@ func testDiskUnlinked(t *testing.T, s *suite) {
 // testDiskVolume: what a volume has beyond its room counts as well; one without a room may have what it likes.
 func testDiskVolume(t *testing.T, s *suite) {
 	hog := func(room int64) sandbox.Spec {
-		return sandbox.Spec{Limits: sandbox.Limits{DiskBytes: diskLimit}, Volumes: []sandbox.Mount{{Volume: unique("hoard"), Path: "/hoard", Room: room}}}
+		return sandbox.Spec{Limits: sandbox.Limits{DiskBytes: diskLimit}, Volumes: []sandbox.Mount{{Volume: s.volume(t), Path: "/hoard", Room: room}}}
 	}
 	free, bounded := s.make(t, hog(0)), s.make(t, hog(32<<20))
 	free.sh(t, `head -c 200M /dev/urandom > /hoard/big`)
