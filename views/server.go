@@ -13,6 +13,7 @@ type ServerPage struct {
 	Frame
 	Disk    coderunner.Disk
 	Machine []coderunner.Part
+	Sources []coderunner.Source // of packages, where somebody has chosen them
 }
 
 // storedWords are what people call a kind, what it is, and the noun that is counted.
@@ -24,6 +25,8 @@ func wordsOfStored(kind coderunner.StoredKind) storedWords {
 		return storedWords{"archive", "Uploads", "The code that was uploaded, compressed.", "upload"}
 	case coderunner.StoredDependencies:
 		return storedWords{"package", "Installed dependencies", "Kept so that the next deploy installs nothing.", "snapshot"}
+	case coderunner.StoredCaches:
+		return storedWords{"package", "Package caches", "What builds have downloaded, kept for the next of the same user.", "cache"}
 	case coderunner.StoredReleases:
 		return storedWords{"layers", "Releases", "What was built, for restarts and rollbacks.", "release"}
 	case coderunner.StoredSandboxes:

@@ -55,9 +55,11 @@ func serveCommand(config *app.Config) *cobra.Command {
 	flags.StringVar(&config.PublicURL, "public-url", "", "how browsers reach the dashboard (default http://localhost:<port>)")
 	flags.StringVar(&config.AppsDomain, "apps-domain", config.AppsDomain, "apps are at <name>.<domain>")
 	databaseFlag(flags, config)
+	sourceFlags(flags, config)
 	flags.Var((*size)(&config.MaxUpload), "max-upload", "the largest upload")
 	flags.Var((*size)(&config.MaxStored), "max-stored", "what all uploads of one user may take together")
 	flags.Var((*size)(&config.CacheBytes), "dependency-cache", "what installed dependencies may take, kept for the next deploy")
+	flags.Var((*bound)(&config.UserCache), "package-cache", "what one user's builds may keep of what npm, pip and Go have downloaded, for the next; 0 for nothing")
 	flags.IntVar(&config.Standbys, "standbys", config.Standbys, "sandboxes that are kept prepared, so that a deploy does not wait for their making; 0 for none")
 	flags.IntVar(&config.LogDays, "keep-logs", config.LogDays, "days for which the logs of runs are kept; of each project's newest 50 always")
 	flags.Var((*size)(&config.AppLimits.MemoryBytes), "app-memory", "memory of one app's sandbox")
@@ -73,6 +75,19 @@ func serveCommand(config *app.Config) *cobra.Command {
 
 func databaseFlag(flags *pflag.FlagSet, config *app.Config) {
 	flags.StringVar(&config.DatabaseURL, "database-url", "", "a PostgreSQL of your own instead of the private one (environment: DATABASE_URL)")
+}
+
+// sourceFlags say where packages come from.
+func sourceFlags(flags *pflag.FlagSet, config *app.Config) {
+	s := &config.Sources
+	flags.StringVar(&s.NPMRegistry, "npm-registry", "", "where npm packages come from, in templates, builds and apps")
+	flags.StringVar(&s.PythonIndex, "python-index", "", "likewise Python's; with its path: https://pypi.example.com/simple")
+	flags.StringVar(&s.AptMirror, "apt-mirror", "", "likewise Debian's, for templates; the security archive is beside it, named with -security")
+	flags.StringVar(&s.GoProxy, "go-proxy", "", "likewise Go's modules, as GOPROXY is written")
+	flags.StringVar(&s.HTTPProxy, "http-proxy", "", "the proxy that templates, builds and apps use for http")
+	flags.StringVar(&s.HTTPSProxy, "https-proxy", "", "likewise for https")
+	flags.StringVar(&s.NoProxy, "no-proxy", "", "hosts, domains and networks that are reached without a proxy, with commas between")
+	flags.StringVar(&config.CABundle, "ca-bundle", "", "file of the certificates that builds and downloads trust (default this machine's)")
 }
 
 func analyzeCommand() *cobra.Command {
@@ -97,12 +112,14 @@ func downCommand(config *app.Config) *cobra.Command {
 }
 
 func doctorCommand(config *app.Config) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "doctor", Short: "Try what CodeRunner depends on", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return app.Doctor(cmd.Context(), *config, cmd.OutOrStdout())
 		},
 	}
+	sourceFlags(cmd.Flags(), config)
+	return cmd
 }
 
 func restoreCommand(config *app.Config) *cobra.Command {
@@ -118,6 +135,7 @@ func restoreCommand(config *app.Config) *cobra.Command {
 
 func applianceCommand(config *app.Config) *cobra.Command {
 	parent := &cobra.Command{Use: "appliance", Short: "Work with appliances"}
+	sourceFlags(parent.PersistentFlags(), config)
 	parent.AddCommand(&cobra.Command{
 		Use: "build [name …]", Short: "Build templates before they are needed; all of them without a name",
 		RunE: func(cmd *cobra.Command, names []string) error {

@@ -32,7 +32,7 @@ type FileSystem struct {
 
 // Stored is how much there is of one kind.
 type Stored struct {
-	Kind  coderunner.StoredKind `json:"kind" enum:"uploads,dependencies,releases,sandboxes,templates,volumes,run_logs,app_logs,database"`
+	Kind  coderunner.StoredKind `json:"kind" enum:"uploads,dependencies,caches,releases,sandboxes,templates,volumes,run_logs,app_logs,database"`
 	Count int64                 `json:"count" doc:"0 where nothing is counted."`
 	Bytes int64                 `json:"bytes"`
 }

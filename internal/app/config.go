@@ -19,20 +19,23 @@ import (
 // Config is what whoever runs the server may choose. DefaultConfig has the values
 // of a laptop.
 type Config struct {
-	Listen      string // host:port of dashboard and apps; port 0 takes a free one
-	DataDir     string // keys, bundles, volumes, the private database
-	DatabaseURL string // "" for the private cluster under DataDir
-	PublicURL   string // how browsers reach the dashboard; "" for http://localhost:<port>
-	AppsDomain  string // apps are at <slug>.<AppsDomain>
-	EngineDir   string // the containerd daemon's directory; "" for <DataDir>/engine
-	Containerd  string // socket of a daemon that is already there, "" to start a private one
-	Runtime     string // containerd runtime, e.g. "io.containerd.runc.v2"
-	MaxUpload   int64  // bytes of one uploaded archive
-	MaxStored   int64  // bytes of all uploads of one user
-	MinFree     int    // percent of a disk, below which nothing that needs disk is begun
-	CacheBytes  int64  // of installed dependencies, kept for the next deploy
-	Standbys    int    // sandboxes that are kept prepared, 0 for none
-	LogDays     int    // for which runs' logs are kept
+	Listen      string             // host:port of dashboard and apps; port 0 takes a free one
+	DataDir     string             // keys, bundles, volumes, the private database
+	DatabaseURL string             // "" for the private cluster under DataDir
+	PublicURL   string             // how browsers reach the dashboard; "" for http://localhost:<port>
+	AppsDomain  string             // apps are at <slug>.<AppsDomain>
+	EngineDir   string             // the containerd daemon's directory; "" for <DataDir>/engine
+	Containerd  string             // socket of a daemon that is already there, "" to start a private one
+	Runtime     string             // containerd runtime, e.g. "io.containerd.runc.v2"
+	MaxUpload   int64              // bytes of one uploaded archive
+	MaxStored   int64              // bytes of all uploads of one user
+	MinFree     int                // percent of a disk, below which nothing that needs disk is begun
+	CacheBytes  int64              // of installed dependencies, kept for the next deploy
+	UserCache   int64              // of downloaded packages, for one user's builds; 0 for none
+	Standbys    int                // sandboxes that are kept prepared, 0 for none
+	LogDays     int                // for which runs' logs are kept
+	Sources     coderunner.Sources // of packages, for templates and inside sandboxes
+	CABundle    string             // the certificates that sandboxes trust; "" for this machine's
 	AppLimits   sandbox.Limits
 	DBLimits    sandbox.Limits
 	Version     string           // of the program, for people
@@ -53,6 +56,7 @@ func DefaultConfig() Config {
 		MaxStored:  5 << 30,
 		MinFree:    10,
 		CacheBytes: 10 << 30,
+		UserCache:  3 << 30,
 		Standbys:   3,
 		LogDays:    30,
 		AppLimits:  sandbox.Limits{MemoryBytes: 1 << 30, PIDs: 1024, DiskBytes: 8 << 30},
@@ -86,6 +90,12 @@ func (c *Config) check() error {
 	}
 	if name, own := ownKernel(c.Runtime); own {
 		return coderunner.Errorf(coderunner.Invalid, "--runtime %q gives each sandbox a kernel of its own (%s), which does not work here: CodeRunner enters sandboxes through the kernel that they share with this machine. Leave --runtime out.", c.Runtime, name)
+	}
+	if c.Sources, err = c.Sources.Checked(); err != nil {
+		return err
+	}
+	if err := checkBundle(c.CABundle); err != nil {
+		return err
 	}
 	c.AppsDomain = strings.ToLower(strings.Trim(c.AppsDomain, "."))
 	if c.AppsDomain == "" || strings.ContainsAny(c.AppsDomain, "/: ") {

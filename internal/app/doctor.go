@@ -48,6 +48,11 @@ func Doctor(ctx context.Context, config Config, out io.Writer) error {
 	}
 	tell("the data directory "+config.DataDir, writable(config.DataDir))
 	tell(checkDisk(config))
+	catalogue, err := appliance.Load(appliances.FS)
+	if err != nil {
+		return err
+	}
+	checkSources(ctx, config, suitesOf(catalogue), tell)
 	tell("sandboxes", withProvider(ctx, config, func(p *containerd.Provider) error {
 		tellPart(engine(ctx, p))
 		return p.Check(ctx)
@@ -56,6 +61,15 @@ func Doctor(ctx context.Context, config Config, out io.Writer) error {
 		return coderunner.Errorf(coderunner.Unavailable, "%d of these are not well. Correct them in the order shown.", failed)
 	}
 	return nil
+}
+
+// suitesOf are the Debian releases that templates are made of.
+func suitesOf(catalogue *appliance.Catalogue) []string {
+	suites := map[string]bool{}
+	for _, def := range catalogue.All() {
+		suites[def.Template().Suite] = true
+	}
+	return slices.Sorted(maps.Keys(suites))
 }
 
 // programs are those that sandboxes need, with what they do.

@@ -83,8 +83,8 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 			return s.engine.Secrets(ctx, projectID, deploymentID)
 		},
 		Ended: func(string) { s.engine.Nudge() }}, st, s.provider, a.log)
-	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), AppLimits: a.config.AppLimits,
-		DatabaseLimits: a.config.DBLimits, SnapshotBytes: a.config.CacheBytes, KeepReleases: keepReleases, Room: s.house.Room, Ended: s.house.Ask,
+	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), Sources: a.config.Sources, LocalNetworks: containerd.Networks(), AppLimits: a.config.AppLimits,
+		DatabaseLimits: a.config.DBLimits, SnapshotBytes: a.config.CacheBytes, PackageCache: a.config.UserCache, KeepReleases: keepReleases, Room: s.house.Room, Ended: s.house.Ask,
 		Output: playbook.Output{Follow: s.collector.Nudge, Drain: s.collector.Drain}}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
 		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)
 	return s, nil
@@ -93,7 +93,8 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 // providerConfig says where this data directory's sandboxes are.
 func providerConfig(c Config) (containerd.Config, error) {
 	name, err := instance(c.DataDir)
-	return containerd.Config{EngineDir: c.EngineDir, Address: c.Containerd, Instance: name, StateDir: filepath.Join(c.DataDir, "sandboxes"), Runtime: c.Runtime}, err
+	return containerd.Config{EngineDir: c.EngineDir, Address: c.Containerd, Instance: name, StateDir: filepath.Join(c.DataDir, "sandboxes"), Runtime: c.Runtime,
+		Sources: c.Sources, CABundle: c.CABundle}, err
 }
 
 // handler gives each request to the dashboard or the API. Those for apps do not come here.
@@ -101,7 +102,7 @@ func (a *App) handler() http.Handler {
 	streams := &stream.Places{}
 	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Disk: a.house.Disk, VolumeSize: a.provider.VolumeSize, Streams: streams, Log: a.log, UploadLimit: a.config.MaxUpload})
 	pages := web.New(web.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Catalogue: a.catalogue,
-		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, Disk: a.house.Disk, ProjectDisk: a.house.Project, Machine: a.machineParts, Streams: streams, UploadLimit: a.config.MaxUpload, Log: a.log})
+		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, Disk: a.house.Disk, ProjectDisk: a.house.Project, Machine: a.machineParts, Sources: a.config.Sources.Shown(), Streams: streams, UploadLimit: a.config.MaxUpload, Log: a.log})
 	compress := middleware.Compress(5, "text/html", "text/css", "text/javascript", "application/json", "image/svg+xml")
 	program, pages = compress(program), compress(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -68,6 +68,8 @@ func removeOrphan(ctx context.Context, st *store.Store, provider sandbox.Provide
 			return err
 		case !slices.ContainsFunc(all, func(v sandbox.Volume) bool { return v.Name == name }):
 			return coderunner.Errorf(coderunner.NotFound, "There is no volume %q. coderunner volume list names those that no project has.", name)
+		case coderunner.IsCacheVolume(name):
+			return coderunner.Errorf(coderunner.Conflict, "The volume %s is the package cache of a user. It goes by itself once it is larger than --package-cache.", name)
 		case !orphans[name]:
 			return coderunner.Errorf(coderunner.Conflict, "The volume %s belongs to a project. It goes when that is destroyed.", name)
 		}

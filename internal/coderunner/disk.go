@@ -11,6 +11,7 @@ type StoredKind string
 const (
 	StoredUploads      StoredKind = "uploads"
 	StoredDependencies StoredKind = "dependencies" // snapshots of what was installed
+	StoredCaches       StoredKind = "caches"       // what builds have downloaded, for the next
 	StoredReleases     StoredKind = "releases"     // snapshots of what was built
 	StoredSandboxes    StoredKind = "sandboxes"    // what runs has written beside its volumes
 	StoredTemplates    StoredKind = "templates"
@@ -22,7 +23,7 @@ const (
 
 // StoredKinds are all kinds, in the order in which they are shown.
 func StoredKinds() []StoredKind {
-	return []StoredKind{StoredVolumes, StoredReleases, StoredDependencies, StoredUploads, StoredSandboxes, StoredAppLogs, StoredRunLogs, StoredTemplates, StoredDatabase}
+	return []StoredKind{StoredVolumes, StoredReleases, StoredDependencies, StoredCaches, StoredUploads, StoredSandboxes, StoredAppLogs, StoredRunLogs, StoredTemplates, StoredDatabase}
 }
 
 // Stored is how much there is of one kind.

@@ -31,7 +31,7 @@ func (k *Keeper) clean(ctx context.Context, pressed bool) coderunner.Cleaning {
 	if pressed && k.cfg.Squeeze != nil {
 		if err := k.cfg.Squeeze(ctx); err != nil && ctx.Err() == nil {
 			cleaning.Failed = true
-			k.log.Warn("removing snapshots for want of room", "err", err)
+			k.log.Warn("removing caches and snapshots for want of room", "err", err)
 		}
 	}
 	cleaning.Removed, cleaning.At = byKind(cleaning.Removed), time.Now()

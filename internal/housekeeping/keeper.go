@@ -43,7 +43,7 @@ type Config struct {
 	Engine func(ctx context.Context) ([]coderunner.Stored, error)
 	// DropTemplates removes those that nobody has wanted for a while. Optional.
 	DropTemplates func(ctx context.Context) (int, error)
-	// Squeeze removes snapshots that can be made again. Optional.
+	// Squeeze removes caches and snapshots that can be made again. Optional.
 	Squeeze func(ctx context.Context) error
 }
 

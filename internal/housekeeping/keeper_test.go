@@ -23,7 +23,7 @@ import (
 )
 
 // world is a keeper over a real database and a real disk. Only the provider is stood
-// in for: it has two volumes, of which a project has one, and two snapshots.
+// in for: it has three volumes, of which a project has one and a user's builds one, and two snapshots.
 type world struct {
 	*housekeeping.Keeper
 	store    *store.Store
@@ -46,7 +46,7 @@ func (volumes) ListSnapshots(context.Context, map[string]string) ([]sandbox.Snap
 	return []sandbox.Snapshot{{Name: "release-1", Bytes: 300}, {Name: "of nobody", Bytes: 5}}, nil
 }
 func (v volumes) ListVolumes(context.Context, map[string]string) ([]sandbox.Volume, error) {
-	return []sandbox.Volume{{Name: "orphan"}, {Name: "data", Labels: map[string]string{"project": v.owner()}}}, nil
+	return []sandbox.Volume{{Name: "orphan"}, {Name: coderunner.CacheVolume("ada")}, {Name: "data", Labels: map[string]string{"project": v.owner()}}}, nil
 }
 func (v volumes) RemoveVolume(context.Context, string) error {
 	v.removed.Add(1)
@@ -168,7 +168,7 @@ func TestPassRemovesAndMeasures(t *testing.T) {
 	for _, s := range d.Stored {
 		found[s.Kind] = s
 	}
-	if found[coderunner.StoredUploads].Count != 2 || found[coderunner.StoredVolumes].Bytes != 2*4096 || found[coderunner.StoredReleases].Bytes != 300 || found[coderunner.StoredDependencies].Bytes != 5 ||
+	if found[coderunner.StoredUploads].Count != 2 || found[coderunner.StoredVolumes].Bytes != 2*4096 || found[coderunner.StoredCaches] != (coderunner.Stored{Kind: coderunner.StoredCaches, Count: 1, Bytes: 4096}) || found[coderunner.StoredReleases].Bytes != 300 || found[coderunner.StoredDependencies].Bytes != 5 ||
 		found[coderunner.StoredTemplates].Count != 2 || found[coderunner.StoredDatabase].Bytes == 0 {
 		t.Errorf("measured is %+v", d.Stored)
 	}

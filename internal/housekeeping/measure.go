@@ -53,7 +53,11 @@ func (k *Keeper) measure(ctx context.Context) (m measured, err error) {
 		if err != nil {
 			return m, err
 		}
-		add(k.cfg.ProjectOf(v.Labels), coderunner.Stored{Kind: coderunner.StoredVolumes, Count: 1, Bytes: bytes})
+		kind := coderunner.StoredVolumes
+		if coderunner.IsCacheVolume(v.Name) {
+			kind = coderunner.StoredCaches
+		}
+		add(k.cfg.ProjectOf(v.Labels), coderunner.Stored{Kind: kind, Count: 1, Bytes: bytes})
 		if orphans[v.Name] {
 			m.orphans = append(m.orphans, coderunner.Orphan{Volume: v.Name, Bytes: bytes})
 		}
@@ -73,7 +77,7 @@ func (k *Keeper) measure(ctx context.Context) (m measured, err error) {
 	return m, nil
 }
 
-// Volumes lists those of the instance, and which of them no project's database has. The
+// Volumes lists those of the instance, and which of them are no project's database's and no cache. The
 // provider is asked first: a database's row is written before its volume is made.
 func Volumes(ctx context.Context, st *store.Store, provider sandbox.Provider) (all []sandbox.Volume, orphans map[string]bool, err error) {
 	if all, err = provider.ListVolumes(ctx, nil); err != nil {
@@ -85,7 +89,7 @@ func Volumes(ctx context.Context, st *store.Store, provider sandbox.Provider) (a
 	}
 	orphans = map[string]bool{}
 	for _, v := range all {
-		if !owned[v.Name] {
+		if !owned[v.Name] && !coderunner.IsCacheVolume(v.Name) {
 			orphans[v.Name] = true
 		}
 	}

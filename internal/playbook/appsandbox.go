@@ -77,6 +77,7 @@ func noRelease(d coderunner.Deployment) error {
 func (x *execution) appSpec(name string, root sandbox.Spec) sandbox.Spec {
 	root.Name, root.Network, root.Hostname, root.Limits = name, projectNetwork(x.project.ID), x.project.Slug, x.e.cfg.AppLimits
 	root.Labels = map[string]string{labelProject: x.project.ID, labelDeployment: x.deployment.ID}
+	root.Settings = x.e.cfg.Sources.Files()
 	return root
 }
 

@@ -253,7 +253,11 @@ func (x *execution) code() []sandbox.Archive {
 // builder makes a sandbox for one command of the plan.
 func (st *step) builder(ctx context.Context, name string, spec sandbox.Spec) error {
 	spec.Name, spec.Network, spec.Hostname, spec.Limits = name, projectNetwork(st.project.ID), st.project.Slug, st.e.cfg.AppLimits
-	spec.Labels = map[string]string{labelProject: st.project.ID}
+	spec.Volumes = st.e.cacheMounts(st.project.UserID)
+	use := st.e.cacheUse(coderunner.CacheVolume(st.project.UserID))
+	use.RLock()
+	defer use.RUnlock()
+	spec.Labels, spec.Settings = map[string]string{labelProject: st.project.ID}, st.e.cfg.Sources.Files()
 	record := coderunner.SandboxRecord{Purpose: coderunner.ForBuild, RunID: st.run.ID, Appliance: st.deployment.Plan.Runtime.Appliance}
 	err := st.create(ctx, record, spec)
 	if coderunner.KindOf(err) != coderunner.Conflict {

@@ -46,6 +46,7 @@ type Config struct {
 	Builds        int           // installs and builds at once on this node; half of its processors, at least 1
 	Tidy          time.Duration // how often all that is kept is looked at; 10 min
 	SnapshotBytes int64         // what installed dependencies may take on disk together; 10 GiB
+	PackageCache  int64         // what the package cache of one user may take, in bytes; 0 for no caches
 	KeepReleases  int           // how many deployments of a project can be rolled back to; 10
 	HealthTimeout time.Duration // how long an app may take to answer; 60 s
 	RetryFor      time.Duration // how long a step of ours is retried; 90 s
@@ -53,7 +54,9 @@ type Config struct {
 	Reconcile     time.Duration // how often the provider is compared with what we believe; 10 s
 
 	PublicURL      func(slug string) (host, url string)
-	CABundle       string // path inside the sandbox of the CA bundle for build steps, "" for none
+	CABundle       string             // path inside the sandbox of the CA bundle for build steps, "" for none
+	Sources        coderunner.Sources // of packages, for builds and apps
+	LocalNetworks  string             // that no proxy is asked for, as NO_PROXY is written
 	AppLimits      sandbox.Limits
 	DatabaseLimits sandbox.Limits
 	Room           func() error // refuses what needs new disk while there is too little; nil allows all
@@ -89,6 +92,7 @@ type Engine struct {
 	log       *slog.Logger
 	owner     string
 	playbooks map[string]playbook
+	caches    sync.Map // of a *sync.RWMutex for each cache volume, see cacheUse
 	queue     atomic.Pointer[river.Client[pgx.Tx]]
 	working   context.Context // of Start
 	busy      sync.WaitGroup

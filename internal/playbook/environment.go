@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/store"
@@ -41,6 +42,7 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 		maps.Copy(env, d.Protocol().Environment(c, has...))
 	}
 	maps.Copy(env, x.variables.Environment(phase))
+	addDefaults(env, x.e.cfg.Sources.Environment(x.e.cfg.LocalNetworks))
 	dir := appDir(x.deployment.Plan)
 	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	for _, tools := range toolDirs[x.deployment.Plan.Runtime.Name] {
@@ -72,12 +74,25 @@ func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
 		defaults["NODE_EXTRA_CA_CERTS"] = x.e.cfg.CABundle
 		defaults["PIP_CERT"], defaults["REQUESTS_CA_BUNDLE"] = x.e.cfg.CABundle, x.e.cfg.CABundle
 	}
-	for k, v := range defaults {
-		if _, set := env[k]; !set {
-			env[k] = v
-		}
+	addDefaults(env, defaults)
+	if x.e.cfg.PackageCache > 0 {
+		addDefaults(env, cacheEnvironment())
 	}
 	return env, nil
+}
+
+// addDefaults adds what is not there. Tools read some names in either case: one that is there
+// in another counts.
+func addDefaults(env, defaults map[string]string) {
+	there := map[string]bool{}
+	for name := range env {
+		there[strings.ToLower(name)] = true
+	}
+	for name, value := range defaults {
+		if !there[strings.ToLower(name)] {
+			env[name] = value
+		}
+	}
 }
 
 // appEnv is for the app itself.

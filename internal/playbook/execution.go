@@ -147,7 +147,7 @@ func (e *Engine) execute(parent context.Context, runID string) error {
 	if err != nil || !claimed {
 		return err
 	}
-	x := &execution{e: e, run: run, lease: store.Lease{RunID: run.ID, Owner: e.owner, Epoch: run.Epoch}, redact: runlog.NewRedactor()}
+	x := &execution{e: e, run: run, lease: store.Lease{RunID: run.ID, Owner: e.owner, Epoch: run.Epoch}, redact: runlog.NewRedactor(e.cfg.Sources.Secrets()...)}
 	// owned ends when the right to write about the run does; work ends before, on cancel.
 	owned, disown := context.WithCancelCause(parent)
 	defer disown(nil)

@@ -26,8 +26,8 @@ func (e *Engine) drainOutput(ctx context.Context, sandboxID string) error {
 }
 
 // Secrets lists the values of a deployment that belong in no log: the variables that
-// it last ran with and those that it may be given next, and the passwords of its
-// databases.
+// it last ran with and those that it may be given next, the passwords of its
+// databases, and what the sources of packages want.
 func (e *Engine) Secrets(ctx context.Context, projectID, deploymentID string) ([]string, error) {
 	saved, err := e.variables(ctx, projectID)
 	if err != nil {
@@ -41,7 +41,7 @@ func (e *Engine) Secrets(ctx context.Context, projectID, deploymentID string) ([
 	if err != nil {
 		return nil, err
 	}
-	secrets := append(saved.Secrets(), applied.Secrets()...)
+	secrets := append(append(saved.Secrets(), applied.Secrets()...), e.cfg.Sources.Secrets()...)
 	for _, d := range databases {
 		if d.Sealed == nil {
 			continue

@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (e *Engine) keepTidy(ctx context.Context) {
 				e.cfg.Ended()
 			}
 		case <-tick.C:
-			err = e.tidyAll(ctx, e.cfg.SnapshotBytes)
+			err = errors.Join(e.dropCaches(ctx, e.cfg.PackageCache), e.tidyAll(ctx, e.cfg.SnapshotBytes))
 		}
 		if err != nil && ctx.Err() == nil {
 			e.log.Warn("removing what need not be kept", "err", err)
@@ -46,9 +47,12 @@ func (e *Engine) keepTidy(ctx context.Context) {
 // after the disk has been short.
 const squeezedReleases = 3
 
-// Squeeze makes room: it removes all dependencies that nothing is made from, and all
+// Squeeze makes room: it removes all caches that no builder has, all dependencies that nothing is made from, and all
 // but the newest few releases of each project. Projects with a run are left alone.
 func (e *Engine) Squeeze(ctx context.Context) error {
+	if err := e.dropCaches(ctx, -1); err != nil {
+		return err
+	}
 	all, err := e.store.Snapshots(ctx, e.provider.Name())
 	if err != nil {
 		return err

@@ -185,6 +185,9 @@ type Spec struct {
 	Hostname string            // "" for the name
 	Limits   Limits
 	Volumes  []Mount
+	// Settings are small text files, by their absolute paths, that every process may read and none
+	// changes. They are no part of snapshots, and specs are not compared by them.
+	Settings map[string]string `json:"-"`
 	// Yields is for how long after its making it takes only what processor time others
 	// leave, where the provider can tell: others are waited for. Specs are not compared by it.
 	Yields time.Duration `json:"-"`
@@ -257,6 +260,9 @@ type Mount struct {
 	Volume string            // unique in the instance; [a-z0-9-]
 	Path   string            // absolute, inside the sandbox
 	Labels map[string]string // for ListVolumes
+	// Room is how many bytes are the volume's own. What it has beyond counts as written to the root of each
+	// sandbox that it is in (Limits.DiskBytes); 0 counts nothing.
+	Room int64 `json:",omitempty"`
 }
 
 // State is what was observed of a sandbox.

@@ -12,7 +12,7 @@ import (
 // server shows what the machine stores in all, and how much room it has, and what it runs on. Nothing on
 // the page belongs to anybody by name.
 func (s *site) server(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
-	page := views.ServerPage{Frame: s.frame("Server", views.SectionServer, user)}
+	page := views.ServerPage{Frame: s.frame("Server", views.SectionServer, user), Sources: s.Sources}
 	if s.Disk != nil {
 		page.Disk = s.Disk()
 	}

@@ -26,6 +26,7 @@ func TestServerPageAndNotice(t *testing.T) {
 		s.Machine = func(context.Context) []coderunner.Part {
 			return []coderunner.Part{{Name: "Linux", Version: "6.1.0"}, {Name: "runc", Version: "1.0.3", Trouble: "1.1 is the lowest that is known to work."}}
 		}
+		s.Sources = []coderunner.Source{{Name: "npm registry", Address: "https://npm.example.com"}}
 		s.ProjectDisk = func(string) ([]coderunner.Stored, *time.Time) {
 			return []coderunner.Stored{{Kind: coderunner.StoredUploads, Count: 2, Bytes: 9 << 20}}, &now
 		}
@@ -34,6 +35,7 @@ func TestServerPageAndNotice(t *testing.T) {
 		wantText(".rows", "1,200 lines").wantText(".block-head", "12.0 MB · measured").wantText(".rows", "Largest tables: audit events 5.0 MB, steps 2.0 MB.").wantText(".plain", "the newest 10 of each project").wantText(".plain", "of each project the newest 200").wantText(".panel-foot", "more than usual").
 		wantText("[aria-labelledby=orphans]", "postgres-of-nobody").wantText("[aria-labelledby=orphans]", "7.0 MB").wantText("[aria-labelledby=orphans]", "never deletes them by itself")
 	page.wantText("[aria-labelledby=machine] .row", "Linux6.1.0 ok").wantText("[aria-labelledby=machine] .row + .row", "runc1.1 is the lowest that is known to work.1.0.3")
+	page.wantText("[aria-labelledby=sources] .row", "npm registryhttps://npm.example.com")
 	if page.page().Find(".rail a[href='/server'][aria-current]").Length() != 1 || page.page().Find(".flash").Length() != 0 {
 		t.Error("the rail does not mark the page, or there is a notice without need")
 	}

@@ -113,6 +113,7 @@ type Services struct {
 	// was measured (nil: never). Optional.
 	Disk        func() coderunner.Disk
 	ProjectDisk func(projectID string) ([]coderunner.Stored, *time.Time)
+	Sources     []coderunner.Source // of packages, where whoever runs the server has named some
 	// Machine answers what the server runs on, and what of it may not work. Optional.
 	Machine func(ctx context.Context) []coderunner.Part
 

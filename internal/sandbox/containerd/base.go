@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -37,7 +38,7 @@ func baseKey(suite string) string {
 
 // ensureBase answers the layer that templates of the suite begin with, made
 // before or made now. Its file is in dir. Of several callers one makes it.
-func ensureBase(ctx context.Context, dir, suite string, say func(string, ...any)) (layer, error) {
+func ensureBase(ctx context.Context, from supply, dir, suite string, say func(string, ...any)) (layer, error) {
 	key := baseKey(suite)
 	site, err := enterWorksite(ctx, dir, key, sayer{say})
 	if err != nil {
@@ -63,7 +64,7 @@ func ensureBase(ctx context.Context, dir, suite string, say func(string, ...any)
 			return layer{}, err
 		}
 	}
-	if err := writeSources(work, suite); err != nil {
+	if err := writeSources(from, work, suite); err != nil {
 		return layer{}, err
 	}
 	sources, err := filepath.Glob(filepath.Join(work, "sources", "*"))
@@ -71,8 +72,12 @@ func ensureBase(ctx context.Context, dir, suite string, say func(string, ...any)
 		return layer{}, err
 	}
 	sort.Strings(sources)
+	args := slices.Clone(baseOptions)
+	for _, option := range from.aptOptions() {
+		args = append(args, "--aptopt="+option)
+	}
 	script := confined{
-		dir: work, script: baseRootScript, args: append(append(baseOptions[:len(baseOptions):len(baseOptions)], suite, "root"), sources...),
+		from: from, dir: work, script: baseRootScript, args: append(append(args, suite, "root"), sources...),
 		line: func(line string) { sayBaseLine(site.say, line) }, status: func(string) {},
 	}
 	if err := script.run(ctx); err != nil {

@@ -15,10 +15,14 @@ const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 // plainSources is what every template says about where its packages come from.
 // The machine's own sources do not go into a template: their addresses may hold
 // a password, and mean nothing to the sandbox.
-func plainSources(suite string) string {
+func plainSources(suite string) string { return sourcesAt("http://deb.debian.org/debian", suite) }
+
+// sourcesAt are the suite's in a mirror of Debian's archive. As at Debian's own, the
+// archive of security updates is beside the main one.
+func sourcesAt(mirror, suite string) string {
 	stanza := "Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: " + debianKeyring + "\n"
-	return fmt.Sprintf(stanza, "http://deb.debian.org/debian", suite+" "+suite+"-updates") + "\n" +
-		fmt.Sprintf(stanza, "http://deb.debian.org/debian-security", suite+"-security")
+	return fmt.Sprintf(stanza, mirror, suite+" "+suite+"-updates") + "\n" +
+		fmt.Sprintf(stanza, mirror+"-security", suite+"-security")
 }
 
 // hostSources is where this machine gets the suite's packages: the entries of

@@ -171,6 +171,9 @@ func (p *Provider) recordOf(ctx context.Context, id string, spec sandbox.Spec, h
 	if spec.Limits.DiskBytes > 0 {
 		labels[labelDisk] = strconv.FormatInt(spec.Limits.DiskBytes, 10)
 	}
+	if room := roomLabel(spec.Volumes); room != "" {
+		labels[labelRoom] = room
+	}
 	addOwn(labels, spec.Labels)
 	record := containers.Container{ID: id, Labels: labels, Snapshotter: snapshotter, SnapshotKey: id, Runtime: containers.RuntimeInfo{Name: p.cfg.Runtime}}
 	runtime, err := oci.GenerateSpec(p.ctx(ctx), p.client, &record, p.runtimeSpec(id, spec, from.config, user)...)

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/sandbox/containerd/inside"
 )
 
@@ -102,6 +103,11 @@ func (p *Provider) endOverDisk(ctx context.Context, w *diskWatch) error {
 			continue
 		}
 		dir, bytes, err := p.written(ctx, record.ID, limit)
+		if err == nil {
+			var more int64
+			more, err = p.beyondRoom(ctx, record.Labels[labelRoom], limit)
+			bytes += more
+		}
 		switch {
 		case errdefs.IsNotFound(err) || errors.Is(err, fs.ErrNotExist): // it is not there yet, or no more
 			continue
@@ -146,6 +152,34 @@ func (p *Provider) written(ctx context.Context, id string, enough int64) (dir st
 	}
 	t.deleted(p.cgroups.Processes(inside.SandboxGroup(id)))
 	return filepath.Dir(filepath.Dir(dir)), t.bytes, ctx.Err()
+}
+
+// roomLabel is labelRoom's value, "" for none.
+func roomLabel(volumes []sandbox.Mount) string {
+	var parts []string
+	for _, v := range volumes {
+		if v.Room > 0 {
+			parts = append(parts, fmt.Sprintf("%s=%d", v.Volume, v.Room))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// beyondRoom is how much volumes have that is more than their own. It stops counting beyond enough.
+func (p *Provider) beyondRoom(ctx context.Context, label string, enough int64) (bytes int64, err error) {
+	for _, part := range strings.Fields(label) {
+		name, text, _ := strings.Cut(part, "=")
+		room, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the room of the volume %s: %w", name, err)
+		}
+		t := tally{ctx: ctx, enough: room + enough}
+		if err := t.tree(p.volumeData(name)); err != nil {
+			return 0, fmt.Errorf("measure the volume %s: %w", name, err)
+		}
+		bytes += max(t.bytes-room, 0)
+	}
+	return bytes, ctx.Err()
 }
 
 // endForDisk marks a sandbox as over its limit and ends all that runs in it. The mark comes

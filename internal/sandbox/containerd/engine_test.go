@@ -33,7 +33,7 @@ func privateEngine(t *testing.T) Config {
 	if err := os.MkdirAll(shared, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	base, err := ensureBase(t.Context(), shared, bare.Suite, t.Logf)
+	base, err := ensureBase(t.Context(), supply{}, shared, bare.Suite, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}

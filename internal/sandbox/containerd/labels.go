@@ -21,6 +21,7 @@ const (
 	labelCreated  = "coderunner.io/created"   // when it was, if the engine has had its record for longer
 	labelEnding   = "coderunner.io/ending"    // there while the sandbox is being destroyed
 	labelDisk     = "coderunner.io/disk"      // how many bytes it may write to its root; there if that is bounded
+	labelRoom     = "coderunner.io/room"      // of volumes whose excess counts as well: "name=bytes", with spaces between
 	labelOverDisk = "coderunner.io/over-disk" // when it was ended because it had written more
 )
 

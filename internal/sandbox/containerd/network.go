@@ -48,6 +48,9 @@ func (p *Provider) networkAlias(network string) string {
 	return "coderunner " + p.cfg.Instance + " " + network
 }
 
+// Networks are those of all sandboxes of this machine, as proxies' exceptions are written.
+func Networks() string { return addressPool.String() }
+
 // networkLock keeps all processes of this machine from choosing the same subnet or address.
 func networkLock(ctx context.Context) (func(), error) {
 	if err := os.MkdirAll("/run/coderunner", 0o711); err != nil {

@@ -25,15 +25,15 @@ import (
 
 // Config says which engine to use and where to keep what. Zero values mean the defaults.
 type Config struct {
-	EngineDir string // the private daemon's directory, shared by all instances of this machine that name it
-	Address   string // socket of a daemon that is there already; "" for a private one in EngineDir
-	Namespace string // containerd namespace; "coderunner"
-	Instance  string // whose sandboxes these are; required; [a-z0-9-], at most 32 bytes
-	StateDir  string // volumes, output and addresses of the instance's sandboxes; required
-	Runtime   string // "io.containerd.runc.v2"
-	CABundle  string // the host's certificates, given to sandboxes; "" for Debian's file if it exists
-	CacheDir  string // archives of templates; /var/cache/coderunner/templates
-	Registry  string // npm's, for templates that download from it; https://registry.npmjs.org
+	EngineDir string             // the private daemon's directory, shared by all instances of this machine that name it
+	Address   string             // socket of a daemon that is there already; "" for a private one in EngineDir
+	Namespace string             // containerd namespace; "coderunner"
+	Instance  string             // whose sandboxes these are; required; [a-z0-9-], at most 32 bytes
+	StateDir  string             // volumes, output and addresses of the instance's sandboxes; required
+	Runtime   string             // "io.containerd.runc.v2"
+	CABundle  string             // the host's certificates, given to sandboxes; "" for Debian's file if it exists
+	CacheDir  string             // archives of templates; /var/cache/coderunner/templates
+	Sources   coderunner.Sources // of what templates are made of; "" as this machine's own apt and environment say
 }
 
 // CABundlePath is where sandboxes find the host's certificates.
@@ -64,6 +64,7 @@ var _ sandbox.Provider = (*Provider)(nil)
 // Open connects to the daemon and starts a private one if that is what the
 // configuration asks for. The daemon outlives this process.
 func Open(ctx context.Context, cfg Config) (*Provider, error) {
+	from := supply{sources: cfg.Sources, caBundle: cfg.CABundle}
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	groups := inside.FindCgroups()
 	groups.Weigh()
-	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir, registry: cfg.Registry}}
+	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir, from: from}}
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watchDisk(watching) })
@@ -111,7 +112,7 @@ func (c *Config) complete() error {
 	}
 	c.StateDir = dir
 	for value, fallback := range map[*string]string{
-		&c.Namespace: "coderunner", &c.Runtime: "io.containerd.runc.v2", &c.CacheDir: "/var/cache/coderunner/templates", &c.Registry: defaultRegistry,
+		&c.Namespace: "coderunner", &c.Runtime: "io.containerd.runc.v2", &c.CacheDir: "/var/cache/coderunner/templates",
 		&c.EngineDir: filepath.Join(c.StateDir, "engine"),
 	} {
 		if *value == "" {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,6 +59,11 @@ func checkSpec(spec sandbox.Spec) error {
 		}
 		if !filepath.IsAbs(m.Path) || filepath.Clean(m.Path) != m.Path || m.Path == "/" {
 			return coderunner.Errorf(coderunner.Invalid, "The volume %s cannot be mounted at %q: that is not an absolute path below the root.", m.Volume, m.Path)
+		}
+	}
+	for path := range spec.Settings {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
+			return coderunner.Errorf(coderunner.Invalid, "A file of settings cannot be at %q: that is not an absolute path below the root.", path)
 		}
 	}
 	if spec.Limits.MemoryBytes < 0 || spec.Limits.CPUs < 0 || spec.Limits.PIDs < 0 || spec.Limits.DiskBytes < 0 {
@@ -231,10 +237,18 @@ func (p *Provider) mounts(spec sandbox.Spec) []specs.Mount {
 	if p.cfg.CABundle != "" {
 		mounts = append(mounts, specs.Mount{Destination: CABundlePath, Type: "bind", Source: p.cfg.CABundle, Options: readOnly})
 	}
+	for path := range spec.Settings {
+		mounts = append(mounts, specs.Mount{Destination: path, Type: "bind", Source: p.settingFile(spec.Name, path), Options: readOnly})
+	}
 	for _, v := range spec.Volumes {
 		mounts = append(mounts, specs.Mount{Destination: v.Path, Type: "bind", Source: p.volumeData(v.Volume), Options: []string{"rbind", "rw", "nosuid", "nodev"}})
 	}
 	return mounts
+}
+
+// settingFile is where a file of the sandbox's settings is on this machine, for root alone.
+func (p *Provider) settingFile(name, path string) string {
+	return filepath.Join(p.sandboxDir(name), "settings", url.PathEscape(path))
 }
 
 // writeFiles makes what is mounted into the sandbox.
@@ -242,6 +256,16 @@ func (p *Provider) writeFiles(spec sandbox.Spec, net attachment) error {
 	dir := p.sandboxDir(spec.Name)
 	if err := os.MkdirAll(filepath.Join(dir, "run"), 0o755); err != nil {
 		return err
+	}
+	if len(spec.Settings) > 0 {
+		if err := os.MkdirAll(filepath.Join(dir, "settings"), 0o700); err != nil {
+			return err
+		}
+	}
+	for path, text := range spec.Settings {
+		if err := os.WriteFile(p.settingFile(spec.Name, path), []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	hosts := "127.0.0.1\tlocalhost\n" + net.Address.Addr().String() + "\t" + hostnameOf(spec) + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(hosts), 0o644); err != nil {

@@ -54,7 +54,7 @@ type templateStore struct {
 	client      *client.Client
 	snapshotter string
 	dir         string
-	registry    string // npm's
+	from        supply
 }
 
 // has reports whether the template's image is there and unpacked.
@@ -196,11 +196,11 @@ func (s templateStore) build(ctx context.Context, archive string, t sandbox.Temp
 	}
 	defer os.RemoveAll(work)
 	lower, upper := filepath.Join(work, "lower"), filepath.Join(work, "upper")
-	base, err := unpackBase(ctx, s.dir, t.Suite, lower, site)
+	base, err := unpackBase(ctx, s.from, s.dir, t.Suite, lower, site)
 	if err != nil {
 		return err
 	}
-	if err := buildRoot(ctx, s.registry, work, t, site.say); err != nil {
+	if err := buildRoot(ctx, s.from, work, t, site.say); err != nil {
 		return err
 	}
 	site.say("Packing the template %s …", t.Name)
@@ -216,9 +216,9 @@ func (s templateStore) build(ctx context.Context, archive string, t sandbox.Temp
 }
 
 // unpackBase puts the base's files under root. A damaged base is made anew, once.
-func unpackBase(ctx context.Context, dir, suite, root string, site *worksite) (layer, error) {
+func unpackBase(ctx context.Context, from supply, dir, suite, root string, site *worksite) (layer, error) {
 	for again := false; ; again = true {
-		base, err := ensureBase(ctx, dir, suite, site.say)
+		base, err := ensureBase(ctx, from, dir, suite, site.say)
 		if err != nil {
 			return layer{}, err
 		}

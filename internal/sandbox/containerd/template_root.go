@@ -56,13 +56,13 @@ Acquire::Retries "3";
 
 // buildRoot makes the template's root under work (see template_root.sh for its
 // parts) and leaves what is added to the base in work/upper.
-func buildRoot(ctx context.Context, registry, work string, t sandbox.Template, say func(string, ...any)) error {
+func buildRoot(ctx context.Context, from supply, work string, t sandbox.Template, say func(string, ...any)) error {
 	for _, dir := range []string{"upper", "scratch", "root", "files", "sources", "sources.debian"} {
 		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
 			return err
 		}
 	}
-	if err := fetch(ctx, registry, work, t, say); err != nil {
+	if err := fetch(ctx, from, work, t, say); err != nil {
 		return err
 	}
 	if t.Files != nil {
@@ -70,10 +70,10 @@ func buildRoot(ctx context.Context, registry, work string, t sandbox.Template, s
 			return err
 		}
 	}
-	if err := writeSources(work, t.Suite); err != nil {
+	if err := writeSources(from, work, t.Suite); err != nil {
 		return err
 	}
-	configuration := fmt.Sprintf(aptConfiguration, filepath.Join(work, "root"))
+	configuration := fmt.Sprintf(aptConfiguration, filepath.Join(work, "root")) + strings.Join(from.aptOptions(), "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(work, "apt.conf"), []byte(configuration), 0o600); err != nil {
 		return err
 	}
@@ -86,13 +86,13 @@ func buildRoot(ctx context.Context, registry, work string, t sandbox.Template, s
 	args := append([]string{
 		t.User.Name, strconv.FormatUint(uint64(t.User.UID), 10), strconv.FormatUint(uint64(t.User.GID), 10), t.User.Home, t.WorkDir, t.Setup,
 	}, t.Packages...)
-	return confined{dir: work, script: templateRootScript, args: args, line: progress.line, status: progress.status}.run(ctx)
+	return confined{from: from, dir: work, script: templateRootScript, args: args, line: progress.line, status: progress.status}.run(ctx)
 }
 
 // writeSources puts where packages come from under work/sources, and what the
 // root will say about it under work/sources.debian.
-func writeSources(work, suite string) error {
-	sources, err := hostSources("/etc/apt", suite)
+func writeSources(from supply, work, suite string) error {
+	sources, err := from.aptSources(suite)
 	if err != nil {
 		return err
 	}
@@ -138,6 +138,7 @@ func copyFiles(files fs.FS, dir string) error {
 // confined is a shell script of ours in mount and process namespaces of its own.
 // When it ends, is cancelled, or this process dies, all of its processes and mounts go.
 type confined struct {
+	from   supply
 	dir    string
 	script string
 	args   []string
@@ -165,13 +166,14 @@ func (c confined) run(ctx context.Context) error {
 	defer statusRead.Close()
 	var kept []string
 	output := &lineWriter{line: func(line string) {
+		line = c.from.sources.Hide(line)
 		if kept = append(kept, line); len(kept) > keptLines {
 			kept = slices.Delete(kept, 0, 1)
 		}
 		c.line(line)
 	}}
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", c.script, "sh"}, c.args...)...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, scriptEnvironment(os.Environ()), output, output
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, c.from.environment(os.Environ()), output, output
 	cmd.ExtraFiles = []*os.File{statusWrite}
 	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{

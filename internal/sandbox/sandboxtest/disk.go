@@ -10,6 +10,7 @@ var diskTests = map[string]func(*testing.T, *suite){
 	"DiskHog":        testDiskHog,
 	"DiskHogProcess": testDiskHogProcess,
 	"DiskUnlinked":   testDiskUnlinked,
+	"DiskVolume":     testDiskVolume,
 }
 
 // diskLimit is that of the hogs' sandboxes.
@@ -95,5 +96,21 @@ func testDiskUnlinked(t *testing.T, s *suite) {
 	b := s.make(t, sandbox.Spec{Limits: sandbox.Limits{DiskBytes: diskLimit}})
 	if r := b.run(t, shell(`exec 3> big; rm big; head -c 200M /dev/urandom >&3; while :; do head -c 8M /dev/urandom >&3; sleep 0.1; done`)); r.exit != overDisk {
 		t.Errorf("who writes too much to a file without a name ends with %+v: %s", r.exit, r.stderr)
+	}
+}
+
+// testDiskVolume: what a volume has beyond its room counts as well; one without a room may have what it likes.
+func testDiskVolume(t *testing.T, s *suite) {
+	hog := func(room int64) sandbox.Spec {
+		return sandbox.Spec{Limits: sandbox.Limits{DiskBytes: diskLimit}, Volumes: []sandbox.Mount{{Volume: s.volume(t), Path: "/hoard", Room: room}}}
+	}
+	free, bounded := s.make(t, hog(0)), s.make(t, hog(32<<20))
+	free.sh(t, `head -c 200M /dev/urandom > /hoard/big`)
+	bounded.sh(t, `head -c 80M /dev/urandom > /hoard/big`)
+	if r := bounded.run(t, shell(`cd /hoard && `+diskHog)); r.exit != overDisk {
+		t.Errorf("who writes too much to a volume ends with %+v: %s", r.exit, r.stderr)
+	}
+	if got := free.sh(t, `echo well`); got != "well\n" {
+		t.Errorf("the one whose volume is not bounded answers %q", got)
 	}
 }
