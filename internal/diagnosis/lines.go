@@ -115,8 +115,9 @@ func plainText(line string) string {
 }
 
 // excerpt is what is shown with a failure: the last lines, or, when the one
-// that shows the cause came earlier, those from just before it.
-func excerpt(lines []string, at int) []string {
+// that shows the cause came earlier, those from just before it. shown is which of
+// them it is, counted from 1; 0 for none.
+func excerpt(lines []string, at int) (part []string, shown int) {
 	end := len(lines)
 	for end > 0 && strings.TrimSpace(plainText(lines[end-1])) == "" {
 		end--
@@ -124,12 +125,15 @@ func excerpt(lines []string, at int) []string {
 	begin := max(0, end-shownLines)
 	if at >= 0 && at < begin {
 		begin = max(0, at-2)
-		end = begin + shownLines
+		end = min(end, begin+shownLines)
 	}
 	if begin == end {
-		return nil
+		return nil, 0
 	}
-	return append([]string(nil), lines[begin:end]...)
+	if at >= begin && at < end {
+		shown = at - begin + 1
+	}
+	return append([]string(nil), lines[begin:end]...), shown
 }
 
 // cut bounds a piece of the user's text.
@@ -178,9 +182,9 @@ type rule struct {
 
 // read goes through the rules, from the most specific to the most general.
 func (c *evidenceCase) read() (coderunner.Failure, bool) {
-	lists := [][]rule{npmRules, nodeRules}
+	lists := [][]rule{npmRules, pythonRules, goRules, systemRules, nodeRules}
 	if c.ev.Step == "start" || c.ev.Step == "health" {
-		lists = [][]rule{nodeRules, npmRules}
+		lists = [][]rule{pythonRules, goRules, systemRules, nodeRules, npmRules}
 	}
 	for _, rules := range lists {
 		for _, r := range rules {
