@@ -173,7 +173,7 @@ func TestHealth(t *testing.T) {
 		},
 		"answers 500 for want of a table": {
 			Evidence{Status: 500, HealthPath: "/up", Sockets: []sandbox.Socket{socket("::", 3000)}, Lines: []string{`error: relation "entries" does not exist`}},
-			expectation{id: "database.no_table", title: "500 to GET /up", detail: "has no table entries", next: "migrations"},
+			expectation{id: "database.no_table", title: "500 to GET /up: the database has no table entries yet", detail: "nothing has made it", next: "migrations"},
 		},
 		"accepts and says nothing": {
 			Evidence{HealthPath: "/", Sockets: []sandbox.Socket{socket("127.0.0.1", 3000), socket("0.0.0.0", 3000)}},

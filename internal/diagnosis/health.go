@@ -159,10 +159,20 @@ func (c *evidenceCase) answers() coderunner.Failure {
 		Detail: fmt.Sprintf("It was asked for %s; anything below 500 would have been taken as healthy.", spell(c.ev.Timeout)),
 		Next:   "Read its last lines and correct the error. If that path needs something that is not there yet, set another health path in the plan."}
 	if cause, ok := c.read(); ok {
-		f.ID, f.Blame, f.Fixes = cause.ID, cause.Blame, cause.Fixes
-		f.Detail, f.Next = strings.TrimSpace(cause.Title+" "+cause.Detail), cause.Next
+		cause.Title = strings.TrimSuffix(f.Title, ".") + ": " + lowerFirst(cause.Title)
+		return cause
 	}
 	return f
+}
+
+// lowerFirst continues a sentence with another one; names such as Node.js stay as they are.
+func lowerFirst(sentence string) string {
+	for _, article := range []string{"The ", "A "} {
+		if rest, ok := strings.CutPrefix(sentence, article); ok {
+			return strings.ToLower(article) + rest
+		}
+	}
+	return sentence
 }
 
 func address(s sandbox.Socket) string { return net.JoinHostPort(s.IP, strconv.Itoa(s.Port)) }

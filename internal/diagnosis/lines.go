@@ -43,6 +43,16 @@ func (c *evidenceCase) last(re *regexp.Regexp) (at int, groups []string) {
 	return -1, nil
 }
 
+// show takes the last line that matches as the one that shows the cause, if there is any, and
+// answers its first group.
+func (c *evidenceCase) show(re *regexp.Regexp) string {
+	at, m := c.last(re)
+	if at >= 0 {
+		c.shownBy = at
+	}
+	return firstOf(m)
+}
+
 // group is the first non-empty group of the last line that matches, "" if none does.
 func (c *evidenceCase) group(re *regexp.Regexp) string {
 	_, m := c.last(re)

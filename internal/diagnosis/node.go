@@ -13,6 +13,7 @@ import (
 var (
 	heapExhausted = regexp.MustCompile(`(?:Reached heap limit|Ineffective mark-compacts near heap limit|CALL_AND_RETRY_LAST).*|FATAL ERROR: .*JavaScript heap out of memory`)
 	codePlace     = regexp.MustCompile(`^((?:file://)?/[^\s:][^:]*):(\d+)$`)
+	esmRefused    = regexp.MustCompile(`^(Error \[ERR_REQUIRE_ESM\]: .+)$`)
 	requiredBy    = regexp.MustCompile(`^- (/.+)$`)
 	importedFrom  = regexp.MustCompile(` imported from (/.+)$`)
 )
@@ -177,6 +178,7 @@ func (c *evidenceCase) place(at int) string {
 }
 
 func tellModuleKind(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
+	c.show(esmRefused)
 	line := c.plain[c.shownBy]
 	where := ""
 	if p := c.place(c.shownBy); p != "" {

@@ -13,19 +13,20 @@ import (
 const npmSays = `^npm (?:ERR!|error) `
 
 var (
-	gypFailed    = regexp.MustCompile(`^(?:npm (?:ERR!|error) )?gyp ERR! (?:build error|configure error|not ok|stack )`)
-	gypPackage   = regexp.MustCompile(npmSays + `path (?:\S*/)?node_modules/(\S+)$|gyp ERR! cwd \S*/node_modules/(\S+)$`)
-	gypHeader    = regexp.MustCompile(`fatal error: (\S+): No such file or directory`)
-	gypTool      = regexp.MustCompile(`gyp ERR! (?:stack )?(?:Error: )?not found: (\S+)|gyp ERR! find (Python)\b`)
-	gypDownload  = regexp.MustCompile(`gyp ERR! stack .*(?:getaddrinfo|ETIMEDOUT|ECONNREFUSED|ECONNRESET|certificate)`)
-	lockMissing  = regexp.MustCompile(npmSays + `(?:Missing|Invalid): (.+)$`)
-	noLock       = regexp.MustCompile(`can only install with an existing package-lock\.json`)
-	askedURL     = regexp.MustCompile(`\b(https?://[^\s,'"]+)`)
-	engineWanted = regexp.MustCompile(npmSays + `(?:notsup|engine) Required: (.+)$|The engine "node" is incompatible with this module\. Expected version "([^"]+)"`)
-	nodeWanted   = regexp.MustCompile(`"node": ?"([^"]+)"`)
-	engineOf     = regexp.MustCompile(npmSays + `notsup Not compatible with your version of node/npm: (\S+)$|^error (\S+): The engine "node" is incompatible`)
-	conflictWho  = regexp.MustCompile(npmSays + `(?:Could not resolve dependency:|Found: (.+))$`)
-	conflictPeer = regexp.MustCompile(npmSays + `(peer .+)$`)
+	gypFailed     = regexp.MustCompile(`^(?:npm (?:ERR!|error) )?gyp ERR! (?:build error|configure error|not ok|stack )`)
+	gypPackage    = regexp.MustCompile(npmSays + `path (?:\S*/)?node_modules/(\S+)$|gyp ERR! cwd \S*/node_modules/(\S+)$`)
+	gypHeader     = regexp.MustCompile(`fatal error: (\S+): No such file or directory`)
+	gypTool       = regexp.MustCompile(`gyp ERR! (?:stack )?(?:Error: )?not found: (\S+)|gyp ERR! find (Python)\b`)
+	gypDownload   = regexp.MustCompile(`gyp ERR! stack .*(?:getaddrinfo|ETIMEDOUT|ECONNREFUSED|ECONNRESET|certificate)`)
+	lockMissing   = regexp.MustCompile(npmSays + `(?:Missing|Invalid): (.+)$`)
+	noLock        = regexp.MustCompile(`can only install with an existing package-lock\.json`)
+	askedURL      = regexp.MustCompile(`\b(https?://[^\s,'"]+)`)
+	engineWanted  = regexp.MustCompile(npmSays + `(?:notsup|engine) Required: (.+)$|The engine "node" is incompatible with this module\. Expected version "([^"]+)"`)
+	requestFailed = regexp.MustCompile(npmSays + `(?:network |FetchError: )?(request to \S+) failed`)
+	nodeWanted    = regexp.MustCompile(`"node": ?"([^"]+)"`)
+	engineOf      = regexp.MustCompile(npmSays + `notsup Not compatible with your version of node/npm: (\S+)$|^error (\S+): The engine "node" is incompatible`)
+	conflictWho   = regexp.MustCompile(npmSays + `(?:Could not resolve dependency:|Found: (.+))$`)
+	conflictPeer  = regexp.MustCompile(npmSays + `(peer .+)$`)
 )
 
 // npmRules are what package managers say, from the most specific to the most general.
@@ -86,7 +87,7 @@ func tellLockfile(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 		return f, ok
 	}
 	detail := "The two files have to agree for a clean install."
-	if what := c.group(lockMissing); what != "" {
+	if c.show(lockMissing) != "" {
 		detail = "The first difference of which npm tells: " + quote(c.first(lockMissing)) + "."
 	}
 	install := withoutLockfile(c.ev.Plan.Install.Value)
@@ -140,14 +141,14 @@ func tellEngine(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 	if c.ev.Plan.Runtime.Version == "" {
 		detail = ""
 	}
-	want := c.group(engineWanted)
+	want := c.show(engineWanted)
+	if m := nodeWanted.FindStringSubmatch(want); m != nil {
+		want = m[1]
+	}
 	if want != "" {
 		detail = strings.TrimSpace(detail + " Wanted: " + cut(want) + ".")
 	}
 	f, ok := says("runtime.version", title, detail, "Choose another runtime in the plan if there is one that fits, or take an older version of the package.")
-	if m := nodeWanted.FindStringSubmatch(want); m != nil {
-		want = m[1]
-	}
 	f.Fixes = c.runtime(func(version string) bool { return meets(want, version) })
 	return f, ok
 }
@@ -179,6 +180,7 @@ func tellNetwork(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	if code := firstOf(m); code != "" {
 		reason = " (" + code + ")"
 	}
+	c.show(requestFailed)
 	f, _ := c.unreachable(strings.TrimSpace(c.registryName()), reason)
 	if at, _ := c.last(regexp.MustCompile(npmSays + `.*(?:127\.0\.0\.1|localhost)`)); at >= 0 {
 		f.Blame, f.Fixes = coderunner.Theirs, nil
@@ -208,7 +210,7 @@ func tellGyp(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 		name = "A native package"
 	}
 	detail, next := "node-gyp ended with an error; the lines below have the compiler's.", "Take a newer version of the package: most bring a compiled file for this system. A replacement in plain JavaScript, such as bcryptjs for bcrypt, needs no compiler."
-	switch header, tool := c.group(gypHeader), c.group(gypTool); {
+	switch header, tool := c.show(gypHeader), c.group(gypTool); {
 	case header != "":
 		detail, next = fmt.Sprintf("It needs the system library that has %s, which this appliance does not have.", cut(header)), "Take a version of the package that brings its own compiled files, or a replacement in plain JavaScript."
 	case tool != "":

@@ -85,7 +85,7 @@ func tellPythonModule(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 		next, file = "Add "+pkg+" to the dependencies in pyproject.toml and upload it again.", "pyproject.toml"
 	}
 	f, ok := says("module.missing", fmt.Sprintf("The module %s is not installed.", name), strings.TrimSpace(by+" It was looked for among the files of the upload and in what was installed."), next)
-	if c.ev.Plan.Install.Value == "" && c.uploaded(file) != nil && file == "requirements.txt" {
+	if c.ev.Plan.Install.Value == "" && strings.Contains(strings.ToLower(string(c.uploaded("requirements.txt"))), strings.ToLower(pkg)) {
 		f.Fixes = change(coderunner.FixInstall, c.ev.Plan.Install, "python3 -m venv .venv && pip install -r requirements.txt")
 	}
 	return f, ok

@@ -50,7 +50,7 @@ npm ERR! Clean install a project`, expectation{id: "install.lockfile", title: "T
 		"contradiction": {"install", "npm ERR! code ERESOLVE\nnpm ERR! ERESOLVE unable to resolve dependency tree\nnpm ERR! \nnpm ERR! Found: react@18.2.0\nnpm ERR! \nnpm ERR! Could not resolve dependency:\nnpm ERR! peer react@\"^16\" from old@1.0.0",
 			expectation{id: "install.conflict", title: "ERESOLVE", detail: "peer react@\"^16\" from old@1.0.0", next: "--legacy-peer-deps"}},
 		"engine": {"install", "npm ERR! code EBADENGINE\nnpm ERR! engine Unsupported engine\nnpm ERR! notsup Not compatible with your version of node/npm: vite@7.0.0\nnpm ERR! notsup Required: {\"node\":\"^20.19.0 || >=22.12.0\"}",
-			expectation{id: "runtime.version", title: "vite@7.0.0 does not run on this version", detail: "Node.js 18. Wanted: {\"node\":\"^20.19.0", next: "another runtime"}},
+			expectation{id: "runtime.version", title: "vite@7.0.0 does not run on this version", detail: "Node.js 18. Wanted: ^20.19.0 || >=22.12.0.", next: "another runtime"}},
 		"package.json": {"install", "npm error code EJSONPARSE\nnpm error JSON.parse Invalid package.json: JSONParseError: Expected ',' or '}'", expectation{id: "npm.package_json", title: "not valid JSON"}},
 		"disk full":    {"install", "npm ERR! code ENOSPC\nnpm ERR! syscall write\nnpm ERR! nospc ENOSPC: no space left on device, write", expectation{id: "install.disk_full", title: "The disk is full", next: "free space", blame: coderunner.Ours}},
 		"watchers":     {"start", "Error: ENOSPC: System limit for number of file watchers reached, watch '/app'", expectation{id: "node.file_watchers", next: "nodemon"}},
