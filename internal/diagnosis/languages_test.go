@@ -26,11 +26,11 @@ func TestLanguages(t *testing.T) {
 		"app of gunicorn": {"python-3.11", "start", "Failed to find attribute 'app' in 'main'.", expectation{id: "start.entry_missing", title: "“main” has no “app”"}, ""},
 		"script":          {"python-3.11", "start", "python: can't open file '/app/run.py': [Errno 2] No such file or directory", expectation{id: "start.entry_missing", title: "run.py, does not exist"}, ""},
 		"variable": {"python-3.11", "start", traceback + "  File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'STRIPE_KEY'",
-			expectation{id: "variable.missing", title: "needs the variable STRIPE_KEY", detail: "main.py:3"}, "Set STRIPE_KEY"},
+			expectation{id: "variable.missing", title: "needs the variable STRIPE_KEY", detail: "main.py:3"}, "Set STRIPE_KEY, Deploy again"},
 		"variable of a database": {"python-3.11", "start", traceback + "  File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'DATABASE_URL'",
-			expectation{id: "variable.missing", next: "Tick PostgreSQL"}, "Add PostgreSQL and deploy again, Set DATABASE_URL"},
+			expectation{id: "variable.missing", next: "Tick PostgreSQL"}, "Add PostgreSQL and deploy again, Set DATABASE_URL, Deploy again"},
 		"key of another dictionary": {"python-3.11", "start", traceback + "KeyError: 'STRIPE_KEY'", expectation{id: "start.exited"}, ""},
-		"variable of decouple":      {"python-3.11", "start", "decouple.UndefinedValueError: SECRET_KEY not found. Declare it as envvar or define a default value.", expectation{id: "variable.missing", title: "SECRET_KEY"}, "Set SECRET_KEY"},
+		"variable of decouple":      {"python-3.11", "start", "decouple.UndefinedValueError: SECRET_KEY not found. Declare it as envvar or define a default value.", expectation{id: "variable.missing", title: "SECRET_KEY"}, "Set SECRET_KEY, Deploy again"},
 		"database": {"python-3.11", "start", `sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) connection to server at "localhost" (127.0.0.1), port 5432 failed: Connection refused`,
 			expectation{id: "database.localhost", title: "PostgreSQL on localhost:5432", next: "DATABASE_URL"}, "Add PostgreSQL and deploy again"},
 		"redis":        {"python-3.11", "start", "redis.exceptions.ConnectionError: Error 111 connecting to localhost:6379. Connection refused.", expectation{id: "database.localhost", title: "Redis on localhost:6379"}, "Add Redis and deploy again"},
@@ -94,8 +94,8 @@ func TestHostsThatAreRefused(t *testing.T) {
 	for body, want := range map[string]struct{ title, fixes string }{
 		`Blocked request. This host ("shop.example.com") is not allowed.`: {"development server", "Use the proposed plan"},
 		"Invalid Host header":                      {"development server", "Use the proposed plan"},
-		"<title>DisallowedHost\n at /</title>":     {"Django", "Set ALLOWED_HOSTS"},
-		"\n<h1>Bad Request (400)</h1>\n":           {"Django", "Set ALLOWED_HOSTS"},
+		"<title>DisallowedHost\n at /</title>":     {"Django", "Set ALLOWED_HOSTS, Deploy again"},
+		"\n<h1>Bad Request (400)</h1>\n":           {"Django", "Set ALLOWED_HOSTS, Deploy again"},
 		"<h1>Blocked hosts: shop.example.com</h1>": {"Rails", ""},
 	} {
 		f := Diagnose(Evidence{Step: "health", Status: 400, Body: body, Plan: plan(), Proposed: &static})

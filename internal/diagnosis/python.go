@@ -119,7 +119,7 @@ func (c *evidenceCase) missingVariable(key string) (coderunner.Failure, bool) {
 		}
 	}
 	if coderunner.CheckVariable(key, "") == nil {
-		f.Fixes = append(f.Fixes, coderunner.NewFix(coderunner.FixVariable, key))
+		f.Fixes = append(f.Fixes, coderunner.NewFix(coderunner.FixVariable, key), coderunner.NewFix(coderunner.FixAgain, ""))
 	}
 	return f, ok
 }

@@ -69,7 +69,7 @@ func (c *evidenceCase) hostRefused() (coderunner.Failure, bool) {
 	case said(djangoRefuses):
 		f.Title = "Django refuses requests for the app's public address (DisallowedHost)."
 		f.Next = "Put the address into ALLOWED_HOSTS of settings.py, or read it from a variable: ALLOWED_HOSTS = os.environ[\"ALLOWED_HOSTS\"].split(\",\")."
-		f.Fixes = []coderunner.Fix{coderunner.NewFix(coderunner.FixVariable, "ALLOWED_HOSTS")}
+		f.Fixes = []coderunner.Fix{coderunner.NewFix(coderunner.FixVariable, "ALLOWED_HOSTS"), coderunner.NewFix(coderunner.FixAgain, "")}
 	case said(railsRefuses):
 		f.Title = "Rails refuses requests for the app's public address."
 		f.Next = "Add the address to config.hosts, or run with RAILS_ENV=production."

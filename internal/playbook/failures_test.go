@@ -14,6 +14,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/analyzer"
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/project"
 	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/store"
 	"github.com/coderunner/coderunner/internal/testdb"
@@ -25,7 +26,7 @@ var update = flag.Bool("update", false, "write the failures in testdata/failures
 //
 // Its file, testdata/failures/*.txtar, begins with a line for docs/FAILURES.md. Then come the files, each
 // after a line "-- name --"; "-- settings --" has what is changed of the plan that the analyzer
-// proposes, and "-- failure --", the last, a page as JSON.
+// proposes ("press" is the button that puts it right), and "-- failure --", the last, a page as JSON.
 type cause struct {
 	file, title string
 	tree        map[string]string
@@ -119,7 +120,7 @@ func (c cause) write(t *testing.T, got page) {
 func TestCauses(t *testing.T) {
 	t.Parallel()
 	shared := startPlatform(t)
-	for _, appliance := range []string{"nodejs-18", "python-3.11", "static", "postgres-15"} {
+	for _, appliance := range []string{"nodejs-18", "nodejs-22", "python-3.11", "static", "postgres-15"} {
 		shared.builtTemplate(t, appliance)
 	}
 	shared.engine.cfg.CABundle = shared.provider.CABundle()
@@ -137,7 +138,10 @@ func TestCauses(t *testing.T) {
 						p.engine.cfg.AppLimits = sandbox.Limits{MemoryBytes: int64(mib) << 20, PIDs: 256}
 					})
 				}
-				got := p.fails(t, c)
+				s, run, got := p.fails(t, c)
+				if button := c.setting("press"); button != "" {
+					p.isPutRight(t, s, run, coderunner.FixKind(button))
+				}
 				if reflect.DeepEqual(got, c.want) {
 					return
 				}
@@ -162,7 +166,7 @@ func (c cause) setting(key string) (value string) {
 
 // fails deploys the app of a cause, and answers what is told of its failure. One that is refused has
 // the sentence and no more.
-func (p *platform) fails(t *testing.T, c cause) page {
+func (p *platform) fails(t *testing.T, c cause) (sample, coderunner.Run, page) {
 	t.Helper()
 	name := strings.ReplaceAll(strings.TrimSuffix(filepath.Base(c.file), ".txtar"), "_", "-")
 	s, err := p.newSample(t.Context(), "app-"+name, c.tree)
@@ -210,7 +214,7 @@ func (p *platform) fails(t *testing.T, c cause) page {
 			if err := p.store.SetVariable(t.Context(), s.project.ID, store.SealedVariable{Key: key, Sealed: sealed}); err != nil {
 				t.Fatal(err)
 			}
-		case "memory": // of the platform
+		case "memory", "press": // of the platform; what to do then
 		default:
 			t.Fatalf("%s: there is no setting %q", c.file, key)
 		}
@@ -219,7 +223,7 @@ func (p *platform) fails(t *testing.T, c cause) page {
 	if coderunner.KindOf(err) == coderunner.Invalid {
 		var refusal *coderunner.Error
 		errors.As(err, &refusal)
-		return page{ID: "plan." + refusal.Field, Blame: coderunner.Theirs, Title: coderunner.Sentence(err)}
+		return s, run, page{ID: "plan." + refusal.Field, Blame: coderunner.Theirs, Title: coderunner.Sentence(err)}
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -231,5 +235,25 @@ func (p *platform) fails(t *testing.T, c cause) page {
 	if testing.Verbose() {
 		t.Log(p.logText(t, run.ID))
 	}
-	return tellFailure(run.Failure)
+	return s, run, tellFailure(run.Failure)
+}
+
+// isPutRight presses a button of a failure: the app then runs. A second press begins nothing.
+func (p *platform) isPutRight(t *testing.T, s sample, failed coderunner.Run, button coderunner.FixKind) {
+	t.Helper()
+	mended, err := project.New(p.store, p.bundles, p.engine.keys).Mend(t.Context(), s.user.ID, failed.ID, button)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := DeployRequest{ProjectID: s.project.ID, BundleID: mended.Failed.BundleID, Plan: mended.Plan, Databases: mended.Databases, After: mended.Failed.ID}
+	_, run, err := p.engine.Deploy(t.Context(), s.user.ID, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.engine.Deploy(t.Context(), s.user.ID, request); !errors.Is(err, ErrSuperseded) {
+		t.Errorf("a second press answers %v", err)
+	}
+	if run = p.ended(t, run.ID); run.State != coderunner.RunSucceeded {
+		t.Errorf("with its button pressed it ended %s: %s\n%s", run.State, told(run.Failure), p.logText(t, run.ID))
+	}
 }
