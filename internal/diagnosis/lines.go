@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	shownLines = 20   // lines of the log that go with a failure
-	readBytes  = 4096 // of each line; no tool says in longer ones why it gives up
-	shownText  = 240  // characters of the user's text in one sentence
+	shownLines  = 20   // lines of the log that go with a failure
+	shownBefore = 6    // of them before the one that shows the cause
+	readBytes   = 4096 // of each line; no tool says in longer ones why it gives up
+	shownText   = 240  // characters of the user's text in one sentence
 )
 
 // evidenceCase is the evidence under examination.
@@ -125,7 +126,7 @@ func plainText(line string) string {
 }
 
 // excerpt is what is shown with a failure: the last lines, or, when the one
-// that shows the cause came earlier, those from just before it. shown is which of
+// that shows the cause came earlier, those from just before it; never many before that one. shown is which of
 // them it is, counted from 1; 0 for none.
 func excerpt(lines []string, at int) (part []string, shown int) {
 	end := len(lines)
@@ -133,9 +134,12 @@ func excerpt(lines []string, at int) (part []string, shown int) {
 		end--
 	}
 	begin := max(0, end-shownLines)
-	if at >= 0 && at < begin {
+	switch {
+	case at >= 0 && at < begin:
 		begin = max(0, at-2)
 		end = min(end, begin+shownLines)
+	case at < end:
+		begin = max(begin, at-shownBefore) // not far down, where one would have to scroll for it
 	}
 	if begin == end {
 		return nil, 0

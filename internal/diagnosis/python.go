@@ -102,13 +102,13 @@ func tellEnviron(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 
 // missingVariable is about a variable that the code cannot do without.
 func (c *evidenceCase) missingVariable(key string) (coderunner.Failure, bool) {
-	detail := quote(c.plain[c.shownBy])
+	detail := "It said: " + quote(c.plain[c.shownBy]) + "."
 	where := c.pythonPlace(c.shownBy)
 	if i := slices.IndexFunc(c.ev.Plan.EnvKeys, func(k coderunner.EnvKey) bool { return k.Key == key }); where == "" && i >= 0 {
 		where = cut(c.ev.Plan.EnvKeys[i].Why)
 	}
 	if where != "" {
-		detail += " It is read in " + where + "."
+		detail += " The variable is read in " + where + "."
 	}
 	f, ok := says("variable.missing", fmt.Sprintf("The app needs the variable %s.", cut(key)), detail, fmt.Sprintf("Set %s on the project's Variables page and deploy again.", cut(key)))
 	for _, p := range coderunner.Protocols() {
