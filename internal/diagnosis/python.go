@@ -80,9 +80,9 @@ func tellPythonModule(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	if d := distributions[name]; d != "" {
 		pkg = d
 	}
-	next, file := "Add "+pkg+" to requirements.txt and upload it again.", "requirements.txt"
-	if c.uploaded(file) == nil && c.uploaded("pyproject.toml") != nil {
-		next, file = "Add "+pkg+" to the dependencies in pyproject.toml and upload it again.", "pyproject.toml"
+	next := "Add " + pkg + " to requirements.txt and upload it again."
+	if c.uploaded("requirements.txt") == nil && c.uploaded("pyproject.toml") != nil {
+		next = "Add " + pkg + " to the dependencies in pyproject.toml and upload it again."
 	}
 	f, ok := says("module.missing", fmt.Sprintf("The module %s is not installed.", name), strings.TrimSpace(by+" It was looked for among the files of the upload and in what was installed."), next)
 	if c.ev.Plan.Install.Value == "" && strings.Contains(strings.ToLower(string(c.uploaded("requirements.txt"))), strings.ToLower(pkg)) {

@@ -68,7 +68,7 @@ func (c *evidenceCase) walk(see func(name string)) {
 		case seen > maxSeen:
 			return fs.SkipAll
 		case err != nil:
-			return nil
+			return fs.SkipDir
 		case entry.IsDir() && slices.Contains([]string{"node_modules", ".git", ".venv"}, entry.Name()):
 			return fs.SkipDir
 		case !entry.IsDir():
