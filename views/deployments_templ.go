@@ -824,7 +824,7 @@ func appTrouble(p ProjectPage) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = evidence(p.Live.Failure.Lines).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = evidence(p.Live.Failure.Lines, p.Live.Failure.Shown).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -20,6 +20,7 @@ func databasePath(project, appliance, what string) string {
 }
 func runPath(id string) string                 { return "/runs/" + id }
 func cancelPath(id string) string              { return "/runs/" + id + "/cancel" }
+func fixPath(id string) string                 { return "/runs/" + id + "/fix" }
 func downloadPath(id string) string            { return "/runs/" + id + "/log.txt" }
 func planPath(project, bundle string) string   { return "/projects/" + project + "/bundles/" + bundle }
 func deployPath(project, bundle string) string { return planPath(project, bundle) + "/deploy" }
@@ -32,6 +33,11 @@ func deploymentsPath(project string, page int) string {
 
 func eventsPath(run string, after int64) string {
 	return "/runs/" + run + "/events?after=" + strconv.FormatInt(after, 10)
+}
+
+// setVariablePath is where a variable is set that a failed run wants; saving leads back to the run.
+func setVariablePath(project, key, run string) string {
+	return variablesPath(project) + "?" + url.Values{"add": {key}, "run": {run}}.Encode()
 }
 
 // shortURL is a URL as people say it: without scheme and trailing slash.

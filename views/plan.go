@@ -144,7 +144,7 @@ func (f PlanForm) Plan(base coderunner.Plan) (coderunner.Plan, error) {
 	plan := base
 	choose := func(choice *coderunner.Choice, value string) {
 		if value = strings.TrimSpace(value); value != choice.Value {
-			*choice = coderunner.Choice{Value: value, Why: "your choice"}
+			*choice = coderunner.Choice{Value: value, Why: coderunner.YourChoice}
 		}
 	}
 	choose(&plan.Install, f.Install)
@@ -159,24 +159,24 @@ func (f PlanForm) Plan(base coderunner.Plan) (coderunner.Plan, error) {
 	}
 	if f.Appliance != plan.Runtime.Appliance {
 		name, version, _ := strings.Cut(f.Appliance, "-")
-		plan.Runtime = coderunner.Runtime{Name: name, Version: version, Appliance: f.Appliance, Why: "your choice"}
+		plan.Runtime = coderunner.Runtime{Name: name, Version: version, Appliance: f.Appliance, Why: coderunner.YourChoice}
 	}
 	if plan.Runtime.Name == "static" && plan.StaticDir.Value == "" && plan.Start.Value == "" {
-		plan.StaticDir = coderunner.Choice{Value: ".", Why: "your choice"}
+		plan.StaticDir = coderunner.Choice{Value: ".", Why: coderunner.YourChoice}
 	}
 	if plan.Type == "" {
-		plan.Type, plan.TypeWhy = plan.Runtime.Name, "your choice"
+		plan.Type, plan.TypeWhy = plan.Runtime.Name, coderunner.YourChoice
 	}
 	port, err := strconv.Atoi(strings.TrimSpace(f.Port))
 	if err != nil {
 		return plan, coderunner.FieldError("port", "The port must be a number from 1024 to 65535.")
 	}
 	if port != plan.Port {
-		plan.Port, plan.PortWhy = port, "your choice"
+		plan.Port, plan.PortWhy = port, coderunner.YourChoice
 	}
 	plan.Databases = nil
 	for _, appliance := range f.Databases {
-		need := coderunner.DatabaseNeed{Appliance: appliance, Why: "your choice"}
+		need := coderunner.DatabaseNeed{Appliance: appliance, Why: coderunner.YourChoice}
 		if i := slices.IndexFunc(base.Databases, func(n coderunner.DatabaseNeed) bool { return n.Appliance == appliance }); i >= 0 {
 			need = base.Databases[i]
 		}

@@ -27,6 +27,7 @@ type RunPage struct {
 	Serving    *coderunner.Deployment // the version that serves in spite of a run that came to nothing
 	Steps      []coderunner.Step
 	Lines      []coderunner.LogLine // the newest, oldest first, at most LogFirst
+	Newest     bool                 // of a run that came to nothing: nothing was deployed since
 	URL        string               // where the app answers; shown when a deploy succeeded
 	Found      *FoundLog            // instead of the log, when something was searched for
 }
@@ -163,6 +164,27 @@ func failureOf(run coderunner.Run) coderunner.Failure {
 		return *run.Failure
 	}
 	return coderunner.Failure{Title: wordsOf(run.Playbook).failed + ".", Detail: "The log below has its last lines."}
+}
+
+// fixes are the buttons under a failure. One that something newer has followed has none.
+func (p RunPage) fixes(failure coderunner.Failure) []coderunner.Fix {
+	if !p.Newest || p.Project.DestroyedAt != nil {
+		return nil
+	}
+	return failure.Fixes
+}
+
+// blameWords say whose fault a failure is.
+func blameWords(b coderunner.Blame) string {
+	switch b {
+	case coderunner.Theirs:
+		return "In your code or its settings"
+	case coderunner.Ours:
+		return "Not your fault: CodeRunner or its machine"
+	case coderunner.Upstream:
+		return "Not your fault: a service elsewhere"
+	}
+	return ""
 }
 
 // barState is the state in the run's bar. A deploy says PROVISIONING, BUILDING

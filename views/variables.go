@@ -16,6 +16,7 @@ type VariablesPage struct {
 	DotEnv      string      // what is in the box for a .env file
 	Notes       []string    // how the box was read
 	Problems    []string    // what is wrong in the box, with the line
+	Run         string      // the failed run that wants a variable; saving leads back to it
 	Errors      FieldErrors // "key.<row>", "value.<row>" or "scope.<row>", the rows counted from 0; "" is about all
 }
 
@@ -29,6 +30,7 @@ type VariableRow struct {
 	Secret  bool
 	Scope   coderunner.VariableScope
 	Remove  bool // goes when the form is saved
+	Asked   bool // a failed run wants it: its value is typed next
 	Offered bool // the code reads it and it is not set; without a value it stays so
 
 	Sealed    bool       // a secret is stored: its value is not here

@@ -149,6 +149,7 @@ func (s *server) routes() {
 
 	private(s, get("/runs/{id}", "get-run", "Get a run with its steps"), s.getRun)
 	private(s, post("/runs/{id}/cancel", "cancel-run", "Ask a run to stop", http.StatusAccepted), s.cancelRun)
+	private(s, post("/runs/{id}/fix", "fix-run", "Deploy a failed run's upload again with one of the fixes of its failure", http.StatusAccepted), s.fixRun)
 	private(s, logOperation(s.huma), s.runLog)
 	private(s, eventsOperation(), s.runEvents)
 

@@ -10,9 +10,6 @@ import (
 	"github.com/coderunner/coderunner/internal/playbook"
 )
 
-// yourChoice is the reason of a value that the request put in place of the plan's.
-const yourChoice = "your choice"
-
 // Deployment is one attempt to run one bundle of one project.
 type Deployment struct {
 	ID          string              `json:"id" format:"uuid"`
@@ -127,7 +124,7 @@ func (s *server) getDeployment(ctx context.Context, userID string, in *idInput) 
 func (c PlanChanges) apply(plan *coderunner.Plan) {
 	choose := func(choice *coderunner.Choice, value *string) {
 		if value != nil && strings.TrimSpace(*value) != choice.Value {
-			*choice = coderunner.Choice{Value: strings.TrimSpace(*value), Why: yourChoice}
+			*choice = coderunner.Choice{Value: strings.TrimSpace(*value), Why: coderunner.YourChoice}
 		}
 	}
 	choose(&plan.StaticDir, c.StaticDir)
@@ -140,14 +137,14 @@ func (c PlanChanges) apply(plan *coderunner.Plan) {
 	choose(&plan.Start, c.Start)
 	choose(&plan.HealthPath, c.HealthPath)
 	if c.Port != nil && *c.Port != plan.Port {
-		plan.Port, plan.PortWhy = *c.Port, yourChoice
+		plan.Port, plan.PortWhy = *c.Port, coderunner.YourChoice
 	}
 	if c.Appliance != nil && *c.Appliance != plan.Runtime.Appliance {
 		name, version, _ := strings.Cut(*c.Appliance, "-")
-		plan.Runtime = coderunner.Runtime{Name: name, Version: version, Appliance: *c.Appliance, Why: yourChoice}
+		plan.Runtime = coderunner.Runtime{Name: name, Version: version, Appliance: *c.Appliance, Why: coderunner.YourChoice}
 	}
 	if plan.Type == "" && plan.Runtime.Name != "" {
-		plan.Type, plan.TypeWhy = plan.Runtime.Name, yourChoice
+		plan.Type, plan.TypeWhy = plan.Runtime.Name, coderunner.YourChoice
 	}
 }
 
@@ -160,7 +157,7 @@ func chooseDatabases(plan *coderunner.Plan, names []string) {
 		if slices.ContainsFunc(plan.Databases, is) {
 			continue
 		}
-		need := coderunner.DatabaseNeed{Appliance: name, Why: yourChoice}
+		need := coderunner.DatabaseNeed{Appliance: name, Why: coderunner.YourChoice}
 		if i := slices.IndexFunc(proposed, is); i >= 0 {
 			need = proposed[i]
 		}

@@ -66,7 +66,7 @@ func TestDescriptionHasEveryOperation(t *testing.T) {
 		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register", "POST deployments/{id}/rollback",
 		"POST projects", "POST projects/{id}/bundles", "POST projects/{id}/databases/{appliance}/attach", "POST projects/{id}/databases/{appliance}/delete",
 		"POST projects/{id}/databases/{appliance}/detach", "POST projects/{id}/deployments", "POST projects/{id}/redeploy", "POST projects/{id}/restart",
-		"POST projects/{id}/start", "POST projects/{id}/stop", "POST runs/{id}/cancel",
+		"POST projects/{id}/start", "POST projects/{id}/stop", "POST runs/{id}/cancel", "POST runs/{id}/fix",
 		"PUT projects/{id}/variables", "PUT projects/{id}/variables/{key}",
 	}
 	if slices.Sort(got); !slices.Equal(got, want) {
@@ -95,6 +95,7 @@ func TestOthersThingsAreNotFound(t *testing.T) {
 		"PUT /projects/{id}/variables":                     map[string]any{"version": "x", "variables": []any{}},
 		"PATCH /projects/{id}/variables":                   map[string]any{"variables": []any{map[string]any{"key": "A", "value": "1"}}},
 		"PUT /projects/{id}/variables/{key}":               map[string]any{"value": "1"},
+		"POST /runs/{id}/fix":                              map[string]any{"kind": "port"},
 	}
 	tried := 0
 	for path, operations := range w.document().Paths {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/playbook"
 )
 
 // Run is one execution of a playbook.
@@ -84,6 +85,24 @@ func (s *server) cancelRun(ctx context.Context, userID string, in *idInput) (*st
 		return nil, err
 	}
 	return s.startedRun(ctx, run)
+}
+
+type fixInput struct {
+	ID   string `path:"id" maxLength:"100"`
+	Body struct {
+		Kind coderunner.FixKind `json:"kind" enum:"database,port,runtime,root,static_dir,install,start,release,plan,again" doc:"That of one of the failure's fixes. A variable is set by way of the variables, and again deploys then."`
+	}
+}
+
+func (s *server) fixRun(ctx context.Context, userID string, in *fixInput) (*startedDeploymentOutput, error) {
+	mended, err := s.Projects.Mend(ctx, userID, in.ID, in.Body.Kind)
+	if err != nil {
+		return nil, err
+	}
+	deployment, run, err := s.Engine.Deploy(ctx, userID, playbook.DeployRequest{
+		ProjectID: mended.Failed.ProjectID, BundleID: mended.Failed.BundleID, Plan: mended.Plan, Databases: mended.Databases, After: mended.Failed.ID,
+	})
+	return s.startedDeployment(ctx, deployment, run, err)
 }
 
 // startedRunOutput is a run that goes on after the answer.

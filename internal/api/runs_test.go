@@ -139,6 +139,29 @@ func TestRunAndCancel(t *testing.T) {
 	w.ada.send("POST", path+"/cancel", nil).wantProblem(http.StatusConflict, coderunner.Conflict)
 }
 
+// TestFixesOfAFailure deploy the same upload again, once.
+func TestFixesOfAFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, small())
+	_, started, lease := w.ada.deployed("shop")
+	path := "/runs/" + started.Run.ID
+	w.finish(lease, coderunner.RunFailed, &coderunner.Failure{ID: "health.wrong_port", Blame: coderunner.Theirs, Title: "It failed.", Lines: []string{"a"}, Shown: 1, Fixes: []coderunner.Fix{coderunner.NewFix(coderunner.FixPort, "4555")}})
+	var run api.Run
+	w.ada.get(path).want(http.StatusOK).into(&run)
+	if f := run.Failure; f == nil || f.Shown != 1 || len(f.Fixes) != 1 || f.Fixes[0] != (coderunner.Fix{Kind: "port", Value: "4555", Label: "Use port 4555"}) {
+		t.Errorf("the failure is %+v", run.Failure)
+	}
+	kind := func(k string) map[string]string { return map[string]string{"kind": k} }
+	w.ada.send("POST", path+"/fix", kind("runtime")).wantProblem(http.StatusConflict, coderunner.Conflict)
+	w.bob.send("POST", path+"/fix", kind("port")).wantProblem(http.StatusNotFound, coderunner.NotFound)
+	var again api.StartedDeployment
+	w.ada.send("POST", path+"/fix", kind("port")).want(http.StatusAccepted).into(&again)
+	if again.Deployment.Plan.Port != 4555 || again.Run.ID == started.Run.ID {
+		t.Errorf("begun: %+v", again)
+	}
+	w.ada.send("POST", path+"/fix", kind("port")).wantProblem(http.StatusConflict, coderunner.Conflict)
+}
+
 func TestLogIsLinesOfJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small())

@@ -125,27 +125,3 @@ type Release struct {
 	Snapshot string `json:"snapshot,omitempty"` // the provider's; "" for the appliance's template
 	Code     bool   `json:"code,omitempty"`     // the bundle is unpacked over it
 }
-
-// Blame says whose fault a failure is.
-type Blame string
-
-const (
-	Theirs Blame = "user"     // the deployed code or its settings
-	Ours   Blame = "platform" // CodeRunner or the machine
-)
-
-// Failure is why a run or step ended badly, told to the user.
-type Failure struct {
-	ID       string   `json:"id"` // stable, e.g. "start.exited"; see docs/ARCHITECTURE.md
-	Blame    Blame    `json:"blame"`
-	Title    string   `json:"title"`  // what happened, one sentence
-	Detail   string   `json:"detail"` // what was looked for and found
-	Next     string   `json:"next"`   // the smallest thing to do about it
-	ExitCode *int     `json:"exit_code,omitempty"`
-	Lines    []string `json:"lines,omitempty"` // the last lines the program printed
-}
-
-// Crashed is the id of the failure of an app that served and did not stay up.
-const Crashed = "run.crashed"
-
-func (f *Failure) Error() string { return f.Title }

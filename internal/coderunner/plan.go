@@ -21,10 +21,15 @@ type Runtime struct {
 	Why       string `json:"why,omitempty"`
 }
 
+// RuntimeTitle is a runtime's name as people write it, "" for one that is not known.
+func RuntimeTitle(name string) string {
+	return map[string]string{"nodejs": "Node.js", "python": "Python", "go": "Go", "manifest": "Manifest", "static": "static sites"}[name]
+}
+
 // NotOffered is the refusal of a plan whose appliance the server's catalogue does not have.
 func (r Runtime) NotOffered() *Error {
-	title, known := map[string]string{"nodejs": "Node.js", "python": "Python", "go": "Go", "manifest": "Manifest", "static": "static sites"}[r.Name]
-	if !known {
+	title := RuntimeTitle(r.Name)
+	if title == "" {
 		return FieldError("appliance", "This server has no appliance %q to run the app on. Choose one that it has.", clip(r.Appliance, 60))
 	}
 	return FieldError("appliance", "This server cannot run %s yet: it has no appliance %s. Choose another one if the code runs there too, or ask whoever runs this server to upgrade CodeRunner.",

@@ -5,14 +5,17 @@
 //
 //	the limits    out of disk, out of memory, out of time
 //	the sockets   (health) listens at the wrong place; answers 5xx
-//	the lines     what the tools print when they give up: npm, node, bundlers
+//	the answer    (health) refuses its own public address
+//	the lines     what the tools print when they give up: npm, pip, go, node, bundlers
+//	the upload    whether what a line misses is there, under which name, declared how
 //	the end       command not found, signal, exit code
 //
-// Failure.ID is "<step>.<cause>" for what is the step's own, "npm.<cause>" for
-// what npm (or yarn, pnpm) says, "node.<cause>" for what Node.js says.
+// docs/FAILURES.md lists the causes that a test deploys for real. Failure.ID is
+// "<about>.<cause>", whatever language it is told in; "<step>.<cause>" for what is the step's own.
 package diagnosis
 
 import (
+	"io/fs"
 	"time"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -37,8 +40,16 @@ type Evidence struct {
 	Status     int              // health: the last HTTP status, 0 for none
 	HealthPath string
 
+	Body string // health: how the last answer below 500 that was no success begins
+
 	Lines []string // the last lines of the step's log, oldest first; may carry ANSI sequences
 	Plan  coderunner.Plan
+
+	Memory    int64            // bytes that the sandbox may use
+	Upload    fs.FS            // what was uploaded
+	Proposed  *coderunner.Plan // the analyzer's for it
+	Databases []string         // the appliances of the project's databases
+	Offered   []string         // the appliances that there are
 }
 
 // Diagnose says why the step failed. Title, Next and ID are never empty.
@@ -52,7 +63,7 @@ func Diagnose(ev Evidence) coderunner.Failure {
 		code := ev.ExitCode
 		f.ExitCode = &code
 	}
-	f.Lines = excerpt(ev.Lines, c.shownBy)
+	f.Lines, f.Shown = excerpt(ev.Lines, c.shownBy)
 	return f
 }
 
@@ -61,6 +72,10 @@ func (c *evidenceCase) failure() coderunner.Failure {
 	if f, ok := c.limits(); ok {
 		return f
 	}
+	if f, ok := c.hostRefused(); ok {
+		return f
+	}
+	c.shownBy = -1
 	if c.ev.Step == "health" {
 		return c.health()
 	}
@@ -79,7 +94,7 @@ func (c *evidenceCase) limits() (coderunner.Failure, bool) {
 	if at, _ := c.last(heapExhausted); c.ev.OOMKilled || at >= 0 {
 		c.shownBy = at
 		f := coderunner.Failure{ID: c.ev.Step + ".out_of_memory", Title: c.subject() + " ran out of memory and was killed.",
-			Detail: "It needed more than the memory limit of its sandbox.", Next: less}
+			Detail: "It needed more than the memory limit of its sandbox" + c.memory() + ".", Next: less}
 		switch {
 		case !c.ev.OOMKilled:
 			f.Title = c.subject() + " ran out of memory."
@@ -96,6 +111,14 @@ func (c *evidenceCase) limits() (coderunner.Failure, bool) {
 			Next:   "Check whether it waits for input or starts a server: an install or build command has to end by itself. What runs for ever belongs in the start command."}, true
 	}
 	return coderunner.Failure{}, false
+}
+
+// memory says the sandbox's limit, if it is known.
+func (c *evidenceCase) memory() string {
+	if c.ev.Memory <= 0 {
+		return ""
+	}
+	return ", " + bytes(c.ev.Memory)
 }
 
 // overDisk is about a sandbox that was ended with all that ran in it.

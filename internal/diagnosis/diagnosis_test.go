@@ -55,7 +55,7 @@ func TestEnds(t *testing.T) {
 		},
 		"exits with 0": {
 			Evidence{Step: "start", Command: "node job.js", Exited: true, Uptime: 2 * time.Second},
-			expectation{id: "start.exited", title: "ended by itself at once with exit code 0, without waiting for requests", next: "listen(process.env.PORT)"},
+			expectation{id: "start.finished", title: "ended by itself at once with exit code 0, without waiting for requests", next: "listen(process.env.PORT)"},
 		},
 		"an error that nothing caught": {
 			Evidence{Step: "start", Command: "node j.js", Exited: true, ExitCode: 1, Uptime: time.Second, Lines: strings.Split("/app/j.js:1\nthrow new Error('boom')\n^\n\nError: boom\n    at Object.<anonymous> (/app/j.js:1:7)\n\nNode.js v18.20.4", "\n")},
@@ -173,7 +173,7 @@ func TestHealth(t *testing.T) {
 		},
 		"answers 500 for want of a table": {
 			Evidence{Status: 500, HealthPath: "/up", Sockets: []sandbox.Socket{socket("::", 3000)}, Lines: []string{`error: relation "entries" does not exist`}},
-			expectation{id: "health.status", title: "500 to GET /up", detail: "has no table entries", next: "migrations"},
+			expectation{id: "database.no_table", title: "500 to GET /up: the database has no table entries yet", detail: "nothing has made it", next: "migrations"},
 		},
 		"accepts and says nothing": {
 			Evidence{HealthPath: "/", Sockets: []sandbox.Socket{socket("127.0.0.1", 3000), socket("0.0.0.0", 3000)}},
@@ -181,7 +181,7 @@ func TestHealth(t *testing.T) {
 		},
 		"waits for a database that is not there": {
 			Evidence{Lines: []string{"Error: connect ECONNREFUSED 127.0.0.1:5432"}},
-			expectation{id: "node.database_localhost", title: "PostgreSQL on 127.0.0.1:5432", next: "DATABASE_URL"},
+			expectation{id: "database.localhost", title: "PostgreSQL on 127.0.0.1:5432", next: "DATABASE_URL"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -86,6 +86,8 @@ func (c *evidenceCase) commandNotFound() coderunner.Failure {
 	name = cut(name)
 	next := fmt.Sprintf("Correct the %s command in the plan, or add the package that brings %s to dependencies in package.json.", c.command(), name)
 	switch {
+	case c.runs("python"):
+		next = fmt.Sprintf("Add %s to requirements.txt and upload it again, or correct the %s command in the plan.", name, c.command())
 	case c.ev.Step == "start":
 		next = fmt.Sprintf("Correct the start command in the plan, or add the package that brings %s to dependencies (not devDependencies) in package.json.", name)
 	case c.ev.Step == "build":
@@ -93,8 +95,35 @@ func (c *evidenceCase) commandNotFound() coderunner.Failure {
 	case name == "yarn" || name == "pnpm" || name == "bun":
 		next = fmt.Sprintf("This appliance has npm only. Upload a package-lock.json (npm install makes one), or begin the install command with npx --yes %s.", name)
 	}
-	return coderunner.Failure{ID: c.ev.Step + ".command_not_found", Title: fmt.Sprintf("The %s command needs %s, which is not installed (exit code 127).", c.command(), name),
+	f := coderunner.Failure{ID: c.ev.Step + ".command_not_found", Title: fmt.Sprintf("The %s command needs %s, which is not installed (exit code 127).", c.command(), name),
 		Detail: "The command was: " + quote(c.ev.Command) + ".", Next: next}
+	if pkg := c.packageWith(name); c.devOnly(pkg) && c.ev.Step != "install" {
+		f.Detail += fmt.Sprintf(" package.json has %s among devDependencies, and they were not installed.", pkg)
+		f.Next = "Install them too, or move " + pkg + " to dependencies in package.json."
+		f.Fixes = change(coderunner.FixInstall, c.ev.Plan.Install, withDev(c.ev.Plan.Install.Value))
+	}
+	return f
+}
+
+// programs are those that are called otherwise than the package that brings them.
+var programs = map[string]string{"tsc": "typescript", "ng": "@angular/cli", "nest": "@nestjs/cli", "vue-cli-service": "@vue/cli-service", "svelte-kit": "@sveltejs/kit", "remix": "@remix-run/dev"}
+
+func (c *evidenceCase) packageWith(program string) string {
+	if pkg := programs[program]; pkg != "" {
+		return pkg
+	}
+	return program
+}
+
+// withDev is npm's install command with devDependencies, "" for other commands and for one that has them.
+func withDev(install string) string {
+	if !strings.HasPrefix(install, "npm ci") && !strings.HasPrefix(install, "npm install") || strings.ContainsAny(install, ";&|") || strings.Contains(install, "--include=dev") {
+		return ""
+	}
+	for _, without := range []string{" --production", " --omit=dev", " --only=production"} {
+		install = strings.ReplaceAll(install, without, "")
+	}
+	return install + " --include=dev"
 }
 
 // command is the word for the step's command.
@@ -127,9 +156,9 @@ func (c *evidenceCase) exited() coderunner.Failure {
 		when = "at once"
 	}
 	if code == 0 {
-		return coderunner.Failure{ID: "start.exited", Title: fmt.Sprintf("The app ended by itself %s with exit code 0, without waiting for requests.", when),
-			Detail: "A web app keeps running and listens on process.env.PORT. The start command was: " + quote(c.ev.Command) + ".",
-			Next:   "Start the server itself, in the foreground: no & or daemon option at the end of the start command, and a call of listen(process.env.PORT) in the code."}
+		return coderunner.Failure{ID: "start.finished", Title: fmt.Sprintf("The app ended by itself %s with exit code 0, without waiting for requests.", when),
+			Detail: "A web app keeps running and listens on the port that the variable PORT names. The start command was: " + quote(c.ev.Command) + ".",
+			Next:   "Start the server itself, in the foreground: no & or daemon option at the end of the start command, and a call of " + c.listenCall() + " in the code. What only works in the background goes into a Procfile, as a worker beside the app."}
 	}
 	f := coderunner.Failure{ID: "start.exited", Title: fmt.Sprintf("The app ended %s with exit code %d.", when, code),
 		Detail: c.ranFor() + "The start command was: " + quote(c.ev.Command) + ".", Next: "Read its last lines, correct what they name, and deploy again."}

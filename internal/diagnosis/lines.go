@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	shownLines = 20   // lines of the log that go with a failure
-	readBytes  = 4096 // of each line; no tool says in longer ones why it gives up
-	shownText  = 240  // characters of the user's text in one sentence
+	shownLines  = 20   // lines of the log that go with a failure
+	shownBefore = 6    // of them before the one that shows the cause
+	readBytes   = 4096 // of each line; no tool says in longer ones why it gives up
+	shownText   = 240  // characters of the user's text in one sentence
 )
 
 // evidenceCase is the evidence under examination.
@@ -41,6 +42,16 @@ func (c *evidenceCase) last(re *regexp.Regexp) (at int, groups []string) {
 		}
 	}
 	return -1, nil
+}
+
+// show takes the last line that matches as the one that shows the cause, if there is any, and
+// answers its first group.
+func (c *evidenceCase) show(re *regexp.Regexp) string {
+	at, m := c.last(re)
+	if at >= 0 {
+		c.shownBy = at
+	}
+	return firstOf(m)
 }
 
 // group is the first non-empty group of the last line that matches, "" if none does.
@@ -115,21 +126,28 @@ func plainText(line string) string {
 }
 
 // excerpt is what is shown with a failure: the last lines, or, when the one
-// that shows the cause came earlier, those from just before it.
-func excerpt(lines []string, at int) []string {
+// that shows the cause came earlier, those from just before it; never many before that one. shown is which of
+// them it is, counted from 1; 0 for none.
+func excerpt(lines []string, at int) (part []string, shown int) {
 	end := len(lines)
 	for end > 0 && strings.TrimSpace(plainText(lines[end-1])) == "" {
 		end--
 	}
 	begin := max(0, end-shownLines)
-	if at >= 0 && at < begin {
+	switch {
+	case at >= 0 && at < begin:
 		begin = max(0, at-2)
-		end = begin + shownLines
+		end = min(end, begin+shownLines)
+	case at < end:
+		begin = max(begin, at-shownBefore) // not far down, where one would have to scroll for it
 	}
 	if begin == end {
-		return nil
+		return nil, 0
 	}
-	return append([]string(nil), lines[begin:end]...)
+	if at >= begin && at < end {
+		shown = at - begin + 1
+	}
+	return append([]string(nil), lines[begin:end]...), shown
 }
 
 // cut bounds a piece of the user's text.
@@ -178,9 +196,9 @@ type rule struct {
 
 // read goes through the rules, from the most specific to the most general.
 func (c *evidenceCase) read() (coderunner.Failure, bool) {
-	lists := [][]rule{npmRules, nodeRules}
+	lists := [][]rule{npmRules, pythonRules, goRules, systemRules, nodeRules}
 	if c.ev.Step == "start" || c.ev.Step == "health" {
-		lists = [][]rule{nodeRules, npmRules}
+		lists = [][]rule{pythonRules, goRules, systemRules, nodeRules, npmRules}
 	}
 	for _, rules := range lists {
 		for _, r := range rules {

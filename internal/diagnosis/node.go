@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 var (
 	heapExhausted = regexp.MustCompile(`(?:Reached heap limit|Ineffective mark-compacts near heap limit|CALL_AND_RETRY_LAST).*|FATAL ERROR: .*JavaScript heap out of memory`)
 	codePlace     = regexp.MustCompile(`^((?:file://)?/[^\s:][^:]*):(\d+)$`)
+	esmRefused    = regexp.MustCompile(`^(Error \[ERR_REQUIRE_ESM\]: .+)$`)
 	requiredBy    = regexp.MustCompile(`^- (/.+)$`)
 	importedFrom  = regexp.MustCompile(` imported from (/.+)$`)
 )
@@ -28,13 +28,15 @@ var nodeRules = []rule{
 	{regexp.MustCompile(`error: password authentication failed for user "([^"]*)"|error: (?:role|database) "([^"]*)" does not exist`), refusedLogin(coderunner.PostgreSQL)},
 	{regexp.MustCompile(`Access denied for user '([^']*)'@|ER_BAD_DB_ERROR: Unknown database '([^']*)'`), refusedLogin(coderunner.MySQL)},
 	{regexp.MustCompile(`\b(WRONGPASS) invalid username-password pair|\b(NOAUTH) Authentication required`), refusedLogin(coderunner.Redis)},
-	{regexp.MustCompile(`relation "([^"]+)" does not exist|Table '[^'.]+\.([^']+)' doesn't exist|The table .(\S+?). does not exist in the current database|no such table: (\S+)`), func(_ *evidenceCase, m []string) (coderunner.Failure, bool) {
-		return says("node.table_missing", fmt.Sprintf("The database has no table %s yet.", cut(firstOf(m))), "The app asks for it, and nothing has made it.", "Run the migrations before the server starts: put their command in front of the start command, such as npm run migrate && npm start.")
+	{regexp.MustCompile(`relation "([^"]+)" does not exist|Table '[^'.]+\.([^']+)' doesn't exist|The table .(\S+?). does not exist in the current database|no such table: (\S+)`), func(c *evidenceCase, m []string) (coderunner.Failure, bool) {
+		return c.noTable(firstOf(m))
 	}},
 	{regexp.MustCompile(`No such built-in module: (\S+)`), func(c *evidenceCase, m []string) (coderunner.Failure, bool) {
-		return says("node.version", fmt.Sprintf("This version of Node.js (%s) has no module %s.", c.ev.Plan.Runtime.Version, cut(m[1])), "Newer versions have it.", "Choose a newer runtime in the plan if there is one, or use a package from the registry instead.")
+		f, ok := says("runtime.version", fmt.Sprintf("This version of Node.js (%s) has no module %s.", c.ev.Plan.Runtime.Version, cut(m[1])), "Newer versions have it.", "Choose a newer runtime in the plan if there is one, or use a package from the registry instead.")
+		f.Fixes = c.runtime(func(version string) bool { return newer(version, "20") })
+		return f, ok
 	}},
-	{regexp.MustCompile(`(?:Cannot find module|Cannot find package|Can't resolve|Could not resolve|[Ff]ailed to resolve import) ['"‘]([^'"’]+)['"’]`), tellMissingModule},
+	{regexp.MustCompile(`(?:Cannot find module|Cannot find package|Can't resolve|Could not resolve(?: entry module)?|[Ff]ailed to resolve import) ['"‘]([^'"’]+)['"’]`), tellMissingModule},
 	{regexp.MustCompile(`ERR_REQUIRE_ESM|require\(\) of ES Module (\S+)|require is not defined in ES module scope|Cannot use import statement outside a module|__dirname is not defined in ES module scope|^SyntaxError: Unexpected token 'export'`), tellModuleKind},
 	{regexp.MustCompile(`SyntaxError: Error parsing (\S+\.json): (.+)|SyntaxError: (/\S+\.json): (.+ JSON.*)`), func(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 		name := m[1] + m[3]
@@ -45,19 +47,19 @@ var nodeRules = []rule{
 }
 
 func tellAddressInUse(c *evidenceCase, m []string) (coderunner.Failure, bool) {
-	return says("node.address_in_use", fmt.Sprintf("The app listens on the same port twice: %s is already in use (EADDRINUSE).", cut(m[1])),
+	return says("port.in_use", fmt.Sprintf("The app listens on the same port twice: %s is already in use (EADDRINUSE).", cut(m[1])),
 		"Its sandbox is its own, so that nothing else can have taken the port.", "Look for a second listen() with the same port, a start command that starts the server twice, or a second process (concurrently, cluster) that uses PORT too.")
 }
 
 func tellLowPort(c *evidenceCase, m []string) (coderunner.Failure, bool) {
-	return says("node.port_forbidden", fmt.Sprintf("The app may not listen on %s (EACCES).", cut(m[1])), "Ports below 1024 are for the system only; apps run as an ordinary user.", fmt.Sprintf("Listen on process.env.PORT, which is %d. The public address has the usual port all the same.", c.ev.Plan.Port))
+	return says("port.forbidden", fmt.Sprintf("The app may not listen on %s (EACCES).", cut(m[1])), "Ports below 1024 are for the system only; apps run as an ordinary user.", fmt.Sprintf("Listen on process.env.PORT, which is %d. The public address has the usual port all the same.", c.ev.Plan.Port))
 }
 
 // refusedLogin is about a database that does not know the app.
 func refusedLogin(p coderunner.Protocol) func(*evidenceCase, []string) (coderunner.Failure, bool) {
 	return func(_ *evidenceCase, m []string) (coderunner.Failure, bool) {
-		return says("node.database_login", "The database refused the app's login.", "The app logged in with a name or a password of its own: "+quote(firstOf(m))+".",
-			fmt.Sprintf("Use process.env.%s as it is; it has the right name, password and database.", p.URLKey()))
+		return says("database.login", "The database refused the app's login.", "The app logged in with a name or a password of its own: "+quote(firstOf(m))+".",
+			fmt.Sprintf("Use the variable %s as it is; it has the right name, password and database.", p.URLKey()))
 	}
 }
 
@@ -73,16 +75,18 @@ func tellLocalService(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	for _, p := range coderunner.Protocols() {
 		if p.Port() == port {
 			keys := p.Keys(coderunner.PostgreSQL)
-			return says("node.database_localhost", fmt.Sprintf("The app looks for %s on %s, in its own sandbox, instead of at %s.", p.Title(), at, p.URLKey()),
+			f, ok := says("database.localhost", fmt.Sprintf("The app looks for %s on %s, in its own sandbox, instead of at %s.", p.Title(), at, p.URLKey()),
 				"Nothing listens there: the database has a sandbox and an address of its own.",
-				fmt.Sprintf("Connect with process.env.%s (or %s, %s …) instead of localhost. If the project has no such database yet, tick %s in the plan and deploy again.", keys[0], keys[1], keys[2], p.Title()))
+				fmt.Sprintf("Connect with the variable %s (or %s, %s …) instead of localhost. If the project has no such database yet, tick %s in the plan and deploy again.", keys[0], keys[1], keys[2], p.Title()))
+			f.Fixes = c.database(p)
+			return f, ok
 		}
 	}
 	what := localServices[port]
 	if what == "" {
 		what = "a service"
 	}
-	return says("node.service_localhost", fmt.Sprintf("The app looks for %s on %s, in its own sandbox, where nothing listens.", what, at),
+	return says("service.localhost", fmt.Sprintf("The app looks for %s on %s, in its own sandbox, where nothing listens.", what, at),
 		"In a sandbox, localhost is the app itself and nothing else.", "Set the address of a "+strings.TrimPrefix(what, "a ")+" that can be reached as a variable of the project, and read that in the code.")
 }
 
@@ -90,17 +94,20 @@ func tellUnknownHost(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	if c.ev.Step != "start" && c.ev.Step != "health" {
 		return coderunner.Failure{}, false // package managers tell it better
 	}
-	next := "Check the variable or the setting that names this host."
+	next, fixes := "Check the variable or the setting that names this host.", []coderunner.Fix(nil)
 	if !strings.Contains(m[1], ".") {
-		url := coderunner.PostgreSQL.URLKey()
+		database := coderunner.PostgreSQL
 		for _, p := range []coderunner.Protocol{coderunner.MySQL, coderunner.Redis} {
 			if strings.Contains(strings.ToLower(m[1]), string(p)) {
-				url = p.URLKey()
+				database = p
 			}
 		}
-		next = fmt.Sprintf("A name such as db or redis is a container of docker-compose. Connect with process.env.%s instead, or set the address as a variable of the project.", url)
+		next = fmt.Sprintf("A name such as db or redis is a container of docker-compose. Connect with the variable %s instead, or set the address as a variable of the project.", database.URLKey())
+		fixes = c.database(database)
 	}
-	return says("node.unknown_host", fmt.Sprintf("The app looks for a host %s that does not exist.", quote(m[1])), "No address is known for that name.", next)
+	f, ok := says("service.unknown_host", fmt.Sprintf("The app looks for a host %s that does not exist.", quote(m[1])), "No address is known for that name.", next)
+	f.Fixes = fixes
+	return f, ok
 }
 
 func tellMissingModule(c *evidenceCase, m []string) (coderunner.Failure, bool) {
@@ -113,20 +120,33 @@ func tellMissingModule(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	if from != "" {
 		by = "It is loaded by " + c.file(from) + "."
 	}
+	if other := c.otherCase(c.file(name)); other != "" {
+		return c.caseDiffers(c.file(name), other, by)
+	}
 	switch {
 	case strings.HasPrefix(name, "/") && from == "":
 		return c.missingEntry(name)
 	case strings.HasPrefix(name, "/"), strings.HasPrefix(name, "."), strings.HasPrefix(name, "~"), strings.HasPrefix(name, "@/"):
-		return says("node.file_missing", fmt.Sprintf("The file %s does not exist.", quote(c.file(name))), by, "Check that it was uploaded and is not made by a build that did not run, and that its name has the same capital letters as in the code: on Linux, Header.js and header.js are two files.")
+		return says("module.file_missing", fmt.Sprintf("The file %s does not exist.", quote(c.file(name))), by, "Check that it was uploaded and is not made by a build that did not run, and that its name has the same capital letters as in the code: on Linux, Header.js and header.js are two files.")
 	}
 	pkg := cut(packageOf(name))
+	if c.devOnly(pkg) {
+		f, ok := says("module.dev_only", fmt.Sprintf("The package %s is not installed: package.json has it among devDependencies.", pkg), strings.TrimSpace(by+" The install command was: "+quote(c.ev.Plan.Install.Value)+", and left them out."),
+			fmt.Sprintf("Move %s to dependencies in package.json (npm install --save-prod %s), and upload package.json and package-lock.json.", pkg, pkg))
+		f.Fixes = change(coderunner.FixInstall, c.ev.Plan.Install, withDev(c.ev.Plan.Install.Value))
+		return f, ok
+	}
 	next := fmt.Sprintf("Add %s to dependencies in package.json (npm install %s), and upload package.json and package-lock.json.", pkg, pkg)
 	if c.ev.Plan.Install.Value == "" && c.ev.Step != "install" {
 		next = fmt.Sprintf("The plan has no install command, so that nothing was installed. Add %s to dependencies in package.json (npm install %s), upload both files, and set the install command.", pkg, pkg)
 	} else if c.ev.Step == "start" || c.ev.Step == "health" {
 		next += " If it is among devDependencies, move it."
 	}
-	return says("node.module_missing", fmt.Sprintf("The package %s is not installed.", pkg), by, next)
+	f, ok := says("module.missing", fmt.Sprintf("The package %s is not installed.", pkg), by, next)
+	if _, declared := c.packageJSON().Dependencies[pkg]; declared && c.ev.Plan.Install.Value == "" {
+		f.Fixes = change(coderunner.FixInstall, c.ev.Plan.Install, "npm install")
+	}
+	return f, ok
 }
 
 // missingEntry is about the file that the start command names.
@@ -137,7 +157,7 @@ func (c *evidenceCase) missingEntry(name string) (coderunner.Failure, bool) {
 	case "dist", "build", "out", ".next", ".output":
 		next = fmt.Sprintf("It looks like the result of a build. Set the build command of the plan (npm run build), and check that it writes to %s.", top)
 	}
-	return says("node.entry_missing", fmt.Sprintf("The file to start, %s, does not exist.", file), "The command was: "+quote(c.ev.Command)+".", next)
+	return says("start.entry_missing", fmt.Sprintf("The file to start, %s, does not exist.", file), "The command was: "+quote(c.ev.Command)+".", next)
 }
 
 func root(p coderunner.Plan) string {
@@ -158,6 +178,7 @@ func (c *evidenceCase) place(at int) string {
 }
 
 func tellModuleKind(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
+	c.show(esmRefused)
 	line := c.plain[c.shownBy]
 	where := ""
 	if p := c.place(c.shownBy); p != "" {
@@ -169,7 +190,9 @@ func tellModuleKind(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 	case strings.Contains(line, "in ES module scope"):
 		return says("node.module_kind", "The code uses require or __dirname"+where+", but Node.js reads it as an ES module.", cut(line), "Use import, or name the file .cjs, or remove \"type\": \"module\" from package.json.")
 	}
-	return says("node.module_kind", "The code loads an ES module with require()"+where+".", cut(line), "Load it with import() instead, or take the last version of the package that still is CommonJS.")
+	f, ok := says("node.module_kind", "The code loads an ES module with require()"+where+".", cut(line), "Load it with import() instead, take the last version of the package that still is CommonJS, or run on Node.js 22 or newer, which can.")
+	f.Fixes = c.runtime(func(version string) bool { return newer(version, "21") })
+	return f, ok
 }
 
 func tellSyntax(c *evidenceCase, m []string) (coderunner.Failure, bool) {
@@ -197,19 +220,17 @@ func tellVariable(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 		if len(k.Key) < 3 || !containsWord(line, k.Key) {
 			continue
 		}
-		detail := quote(line)
-		if k.Why != "" {
-			detail += " It is read in " + cut(k.Why) + "."
-		}
-		next := fmt.Sprintf("Set %s on the project's Variables page and deploy again.", k.Key)
-		for _, p := range coderunner.Protocols() {
-			if slices.Contains(p.Keys(coderunner.PostgreSQL), k.Key) {
-				next = fmt.Sprintf("Tick %s in the plan, which sets %s, and deploy again.", p.Title(), k.Key)
-			}
-		}
-		return says("node.variable_missing", fmt.Sprintf("The app needs the variable %s.", k.Key), detail, next)
+		return c.missingVariable(k.Key)
 	}
 	return coderunner.Failure{}, false
+}
+
+// noTable is about a database that nothing has been made in yet.
+func (c *evidenceCase) noTable(name string) (coderunner.Failure, bool) {
+	f, ok := says("database.no_table", fmt.Sprintf("The database has no table %s yet.", cut(name)), "The app asks for it, and nothing has made it.",
+		"Run the migrations before the server starts: as the release command of the plan, or a line release: in a Procfile.")
+	f.Fixes = change(coderunner.FixRelease, coderunner.Choice{Value: c.ev.Plan.Processes[coderunner.ReleaseProcess]}, c.migration())
+	return f, ok
 }
 
 func containsWord(line, word string) bool {

@@ -13,18 +13,20 @@ import (
 const npmSays = `^npm (?:ERR!|error) `
 
 var (
-	gypFailed    = regexp.MustCompile(`^(?:npm (?:ERR!|error) )?gyp ERR! (?:build error|configure error|not ok|stack )`)
-	gypPackage   = regexp.MustCompile(npmSays + `path (?:\S*/)?node_modules/(\S+)$|gyp ERR! cwd \S*/node_modules/(\S+)$`)
-	gypHeader    = regexp.MustCompile(`fatal error: (\S+): No such file or directory`)
-	gypTool      = regexp.MustCompile(`gyp ERR! (?:stack )?(?:Error: )?not found: (\S+)|gyp ERR! find (Python)\b`)
-	gypDownload  = regexp.MustCompile(`gyp ERR! stack .*(?:getaddrinfo|ETIMEDOUT|ECONNREFUSED|ECONNRESET|certificate)`)
-	lockMissing  = regexp.MustCompile(npmSays + `(?:Missing|Invalid): (.+)$`)
-	noLock       = regexp.MustCompile(`can only install with an existing package-lock\.json`)
-	askedURL     = regexp.MustCompile(`\b(https?://[^\s,'"]+)`)
-	engineWanted = regexp.MustCompile(npmSays + `(?:notsup|engine) Required: (.+)$|The engine "node" is incompatible with this module\. Expected version "([^"]+)"`)
-	engineOf     = regexp.MustCompile(npmSays + `notsup Not compatible with your version of node/npm: (\S+)$|^error (\S+): The engine "node" is incompatible`)
-	conflictWho  = regexp.MustCompile(npmSays + `(?:Could not resolve dependency:|Found: (.+))$`)
-	conflictPeer = regexp.MustCompile(npmSays + `(peer .+)$`)
+	gypFailed     = regexp.MustCompile(`^(?:npm (?:ERR!|error) )?gyp ERR! (?:build error|configure error|not ok|stack )`)
+	gypPackage    = regexp.MustCompile(npmSays + `path (?:\S*/)?node_modules/(\S+)$|gyp ERR! cwd \S*/node_modules/(\S+)$`)
+	gypHeader     = regexp.MustCompile(`fatal error: (\S+): No such file or directory`)
+	gypTool       = regexp.MustCompile(`gyp ERR! (?:stack )?(?:Error: )?not found: (\S+)|gyp ERR! find (Python)\b`)
+	gypDownload   = regexp.MustCompile(`gyp ERR! stack .*(?:getaddrinfo|ETIMEDOUT|ECONNREFUSED|ECONNRESET|certificate)`)
+	lockMissing   = regexp.MustCompile(npmSays + `(?:Missing|Invalid): (.+)$`)
+	noLock        = regexp.MustCompile(`can only install with an existing package-lock\.json`)
+	askedURL      = regexp.MustCompile(`\b(https?://[^\s,'"]+)`)
+	engineWanted  = regexp.MustCompile(npmSays + `(?:notsup|engine) Required: (.+)$|The engine "node" is incompatible with this module\. Expected version "([^"]+)"`)
+	requestFailed = regexp.MustCompile(npmSays + `(?:network |FetchError: )?(request to \S+) failed`)
+	nodeWanted    = regexp.MustCompile(`"node": ?"([^"]+)"`)
+	engineOf      = regexp.MustCompile(npmSays + `notsup Not compatible with your version of node/npm: (\S+)$|^error (\S+): The engine "node" is incompatible`)
+	conflictWho   = regexp.MustCompile(npmSays + `(?:Could not resolve dependency:|Found: (.+))$`)
+	conflictPeer  = regexp.MustCompile(npmSays + `(peer .+)$`)
 )
 
 // npmRules are what package managers say, from the most specific to the most general.
@@ -32,16 +34,19 @@ var npmRules = []rule{
 	{regexp.MustCompile(`ENOSPC: System limit for number of file watchers`), tellWatchers},
 	{regexp.MustCompile(`\bENOSPC\b|[Nn]o space left on device`), tellDiskFull},
 	{regexp.MustCompile(npmSays + `code EJSONPARSE|npm (?:ERR!|error) (?:JSON\.parse )?(?:Invalid|Failed to parse) package\.json`), tellPackageJSON},
+	{regexp.MustCompile(npmSays + `(?:enoent )?(?:ENOENT: no such file or directory, open|Could not read package\.json: .*open) '([^']*)/package\.json'|ERR_PNPM_NO_(?:PKG|IMPORTER)_MANIFEST`), func(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
+		return c.wrongRoot("package.json")
+	}},
 	{regexp.MustCompile(npmSays + `Missing script: ["']?([^"']+?)["']?$|Couldn't find a script named "([^"]+)"|Command "([^"]+)" not found\.$|ERR_PNPM_NO_SCRIPT\S* +Missing script: (\S+)`), tellScript},
 	{regexp.MustCompile(npmSays + `.*(?:can only install packages when your package\.json and package-lock|can only install with an existing package-lock|from lock file$|lock file's \S+ does not satisfy)|ERR_PNPM_(?:OUTDATED|NO)_LOCKFILE|lockfile needs to be updated|The lockfile would have been modified|` + npmSays + `(?:Run "npm help ci"|Clean install a project)`), tellLockfile},
 	{regexp.MustCompile(npmSays + `code ERESOLVE|ERESOLVE unable to resolve dependency tree`), tellConflict},
 	{regexp.MustCompile(npmSays + `code EBADENGINE|The engine "node" is incompatible with this module|ERR_PNPM_UNSUPPORTED_ENGINE`), tellEngine},
 	{regexp.MustCompile(npmSays + `notarget No matching version found for (\S+?)\.?$`), func(c *evidenceCase, m []string) (coderunner.Failure, bool) {
-		return says("npm.version_missing", fmt.Sprintf("The registry has no version %s.", cut(m[1])), "package.json, or a package that it needs, asks for it.", "Ask for a version that exists (npm view "+packageOf(m[1])+" versions lists them), run npm install, and upload package.json with package-lock.json.")
+		return says("install.version_missing", fmt.Sprintf("The registry has no version %s.", cut(m[1])), "package.json, or a package that it needs, asks for it.", "Ask for a version that exists (npm view "+packageOf(m[1])+" versions lists them), run npm install, and upload package.json with package-lock.json.")
 	}},
 	{regexp.MustCompile(npmSays + `(?:404 Not Found - GET|404 +'[^']+' is not in|code E404)`), tellUnknownPackage},
 	{regexp.MustCompile(npmSays + `code (E401|E403|ENEEDAUTH)`), func(c *evidenceCase, m []string) (coderunner.Failure, bool) {
-		return says("npm.refused", fmt.Sprintf("The package registry%s refused the request (%s).", c.registryName(), m[1]), "A private package needs a token that was not given, or the one given is not valid.", "Set the token as a variable of the project (NPM_TOKEN), name it in .npmrc as ${NPM_TOKEN}, and upload that file.")
+		return says("install.refused", fmt.Sprintf("The package registry%s refused the request (%s).", c.registryName(), m[1]), "A private package needs a token that was not given, or the one given is not valid.", "Set the token as a variable of the project (NPM_TOKEN), name it in .npmrc as ${NPM_TOKEN}, and upload that file.")
 	}},
 	{regexp.MustCompile(`SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER_CERT(?:_LOCALLY)?|UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_HAS_EXPIRED|self[- ]signed certificate|unable to (?:get local issuer|verify the first) certificate`), tellCertificate},
 	{gypFailed, tellGyp},
@@ -68,18 +73,38 @@ func tellPackageJSON(*evidenceCase, []string) (coderunner.Failure, bool) {
 
 func tellScript(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	name := cut(firstOf(m))
-	return says("npm.script_missing", fmt.Sprintf("package.json has no script %q.", name), "The command was: "+quote(c.ev.Command)+".", fmt.Sprintf("Add %q to scripts in package.json, or change the %s command in the plan.", name, c.command()))
+	f, ok := says("npm.script_missing", fmt.Sprintf("package.json has no script %q.", name), "The command was: "+quote(c.ev.Command)+".", fmt.Sprintf("Add %q to scripts in package.json, or change the %s command in the plan.", name, c.command()))
+	if p := c.ev.Proposed; p != nil && (p.Root != c.ev.Plan.Root || p.Start.Value != c.ev.Plan.Start.Value || p.Build.Value != c.ev.Plan.Build.Value) {
+		f.Fixes = []coderunner.Fix{coderunner.NewFix(coderunner.FixPlan, "")}
+	}
+	return f, ok
 }
 
 func tellLockfile(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 	if at, _ := c.last(noLock); at >= 0 {
-		return says("npm.lockfile", "npm ci needs a package-lock.json, and the upload has none.", "", "Run npm install on your computer and upload package-lock.json too, or make the install command npm install.")
+		f, ok := says("install.lockfile", "npm ci needs a package-lock.json, and the upload has none.", "", "Run npm install on your computer and upload package-lock.json too, or make the install command npm install.")
+		f.Fixes = change(coderunner.FixInstall, c.ev.Plan.Install, withoutLockfile(c.ev.Plan.Install.Value))
+		return f, ok
 	}
 	detail := "The two files have to agree for a clean install."
-	if what := c.group(lockMissing); what != "" {
+	if c.show(lockMissing) != "" {
 		detail = "The first difference of which npm tells: " + quote(c.first(lockMissing)) + "."
 	}
-	return says("npm.lockfile", "The lockfile does not match package.json.", detail, "Run npm install on your computer and upload package.json and package-lock.json together, or make the install command npm install.")
+	install := withoutLockfile(c.ev.Plan.Install.Value)
+	f, ok := says("install.lockfile", "The lockfile does not match package.json.", detail, "Install on your computer and upload package.json and the lockfile together, or change the install command so that it does not insist on the lockfile, such as npm install in place of npm ci.")
+	f.Fixes = change(coderunner.FixInstall, c.ev.Plan.Install, install)
+	return f, ok
+}
+
+// withoutLockfile is an install command that takes package.json's word over the lockfile's.
+func withoutLockfile(install string) string {
+	if strings.Contains(install, "pnpm") {
+		if !strings.Contains(install, "--frozen-lockfile") {
+			return install + " --no-frozen-lockfile"
+		}
+		return strings.ReplaceAll(install, "--frozen-lockfile", "--no-frozen-lockfile")
+	}
+	return strings.NewReplacer("npm ci", "npm install", " --frozen-lockfile", "", "--immutable", "--no-immutable").Replace(install)
 }
 
 // first is the first group of the first line that matches.
@@ -100,7 +125,11 @@ func tellConflict(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 			detail += " Found: " + quote(found) + "."
 		}
 	}
-	return says("npm.conflict", "The dependencies in package.json contradict each other (ERESOLVE).", detail, "Change the versions so that they fit, run npm install on your computer and upload both files. To install in spite of it, make the install command npm install --legacy-peer-deps.")
+	f, ok := says("install.conflict", "The dependencies in package.json contradict each other (ERESOLVE).", detail, "Change the versions so that they fit, run npm install on your computer and upload both files. To install in spite of it, make the install command npm install --legacy-peer-deps.")
+	if c.ev.Plan.Install.Value == "npm install" || c.ev.Plan.Install.Value == "npm ci" {
+		f.Fixes = change(coderunner.FixInstall, c.ev.Plan.Install, "npm install --legacy-peer-deps")
+	}
+	return f, ok
 }
 
 func tellEngine(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
@@ -112,10 +141,16 @@ func tellEngine(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 	if c.ev.Plan.Runtime.Version == "" {
 		detail = ""
 	}
-	if want := c.group(engineWanted); want != "" {
+	want := c.show(engineWanted)
+	if m := nodeWanted.FindStringSubmatch(want); m != nil {
+		want = m[1]
+	}
+	if want != "" {
 		detail = strings.TrimSpace(detail + " Wanted: " + cut(want) + ".")
 	}
-	return says("npm.engine", title, detail, "Choose another runtime in the plan if there is one that fits, or take an older version of the package.")
+	f, ok := says("runtime.version", title, detail, "Choose another runtime in the plan if there is one that fits, or take an older version of the package.")
+	f.Fixes = c.runtime(func(version string) bool { return meets(want, version) })
+	return f, ok
 }
 
 var unknownPackage = regexp.MustCompile(npmSays + `404 +'([^']+)' is not in|` + npmSays + `404 Not Found - GET \S*?/((?:@[^/\s]+(?:/|%2[fF]))?[^/\s]+)(?: - .*)?$`)
@@ -125,14 +160,14 @@ func tellUnknownPackage(c *evidenceCase, _ []string) (coderunner.Failure, bool) 
 	if name == "" {
 		name = "a package"
 	}
-	return says("npm.unknown_package", fmt.Sprintf("The package registry%s does not know %s.", c.registryName(), name), "Its name in package.json is misspelt, it was removed, or it is private.", "Correct the name in package.json. For a private package, upload an .npmrc that names its registry, and set its token as a variable.")
+	return says("install.unknown_package", fmt.Sprintf("The package registry%s does not know %s.", c.registryName(), name), "Its name in package.json is misspelt, it was removed, or it is private.", "Correct the name in package.json. For a private package, upload an .npmrc that names its registry, and set its token as a variable.")
 }
 
 func tellCertificate(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 	if c.ev.Step == "start" || c.ev.Step == "health" {
 		return says("node.certificate", "The app does not trust the certificate of a service that it calls.", "The certificate is self-signed or made by an authority that Node.js does not know.", "For a database with such a certificate, give the client its authority, or turn TLS off where the connection is private (the project's own database needs none: ssl: false).")
 	}
-	f, _ := says("npm.certificate", "The package registry"+c.registryName()+" shows a certificate that is not trusted.", "Something between this server and the registry, such as a company's proxy, signs connections with an authority of its own.", "Ask whoever runs this server to give CodeRunner that authority's certificate. For a registry of your own, set NODE_EXTRA_CA_CERTS to a certificate within the upload.")
+	f, _ := says("install.certificate", "The package registry"+c.registryName()+" shows a certificate that is not trusted.", "Something between this server and the registry, such as a company's proxy, signs connections with an authority of its own.", "Ask whoever runs this server to give CodeRunner that authority's certificate. For a registry of your own, set NODE_EXTRA_CA_CERTS to a certificate within the upload.")
 	f.Blame = coderunner.Ours
 	return f, true
 }
@@ -145,10 +180,10 @@ func tellNetwork(c *evidenceCase, m []string) (coderunner.Failure, bool) {
 	if code := firstOf(m); code != "" {
 		reason = " (" + code + ")"
 	}
-	f, _ := says("npm.network", "The package registry"+c.registryName()+" could not be reached"+reason+".", "The install was ended by the network, not by what you uploaded.", "Deploy again. If it fails the same way, ask whoever runs this server to check its connection to the registry.")
-	f.Blame = coderunner.Ours
+	c.show(requestFailed)
+	f, _ := c.unreachable(strings.TrimSpace(c.registryName()), reason)
 	if at, _ := c.last(regexp.MustCompile(npmSays + `.*(?:127\.0\.0\.1|localhost)`)); at >= 0 {
-		f.Blame = coderunner.Theirs
+		f.Blame, f.Fixes = coderunner.Theirs, nil
 		f.Next = "The registry is named by .npmrc or package-lock.json of the upload, on an address that exists on your computer only. Remove it there, run npm install, and upload again."
 	}
 	return f, true
@@ -175,17 +210,17 @@ func tellGyp(c *evidenceCase, _ []string) (coderunner.Failure, bool) {
 		name = "A native package"
 	}
 	detail, next := "node-gyp ended with an error; the lines below have the compiler's.", "Take a newer version of the package: most bring a compiled file for this system. A replacement in plain JavaScript, such as bcryptjs for bcrypt, needs no compiler."
-	switch header, tool := c.group(gypHeader), c.group(gypTool); {
+	switch header, tool := c.show(gypHeader), c.group(gypTool); {
 	case header != "":
 		detail, next = fmt.Sprintf("It needs the system library that has %s, which this appliance does not have.", cut(header)), "Take a version of the package that brings its own compiled files, or a replacement in plain JavaScript."
 	case tool != "":
 		detail = fmt.Sprintf("The compiler's tool %s is not in this appliance.", cut(tool))
 	case c.matches(gypDownload):
-		f, _ := says("npm.gyp", cut(name)+" could not be compiled: the headers of Node.js could not be fetched.", "node-gyp found no way to nodejs.org.", "Deploy again. If it fails the same way, ask whoever runs this server to check its connection.")
-		f.Blame = coderunner.Ours
+		f, _ := says("install.registry_unreachable", cut(name)+" could not be compiled: the headers of Node.js could not be fetched.", "node-gyp found no way to nodejs.org.", "Deploy again. If it fails the same way, ask whoever runs this server to check its connection.")
+		f.Blame, f.Fixes = coderunner.Upstream, []coderunner.Fix{coderunner.NewFix(coderunner.FixAgain, "")}
 		return f, true
 	}
-	return says("npm.gyp", cut(name)+" could not be compiled.", detail, next)
+	return says("native.compile", cut(name)+" could not be compiled.", detail, next)
 }
 
 func (c *evidenceCase) matches(re *regexp.Regexp) bool {

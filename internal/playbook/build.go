@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/diagnosis"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -76,11 +77,7 @@ func install(ctx context.Context, st *step) error {
 
 // dependencies looks at what the install depends on.
 func (st *step) dependencies(ctx context.Context, template string) (dependencies, error) {
-	bundle, err := st.e.store.BundleByID(ctx, st.deployment.BundleID)
-	if err != nil {
-		return dependencies{}, err
-	}
-	tree, err := st.e.bundles.FS(bundle.SHA256)
+	bundle, tree, err := st.upload(ctx)
 	if err != nil {
 		return dependencies{}, err
 	}
@@ -191,7 +188,11 @@ func build(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	from, err := st.rootFrom(ctx, before)
+	builtOn, err := st.e.catalogue.Get(st.deployment.Plan.Runtime.Appliance)
+	if err != nil {
+		return err
+	}
+	from, err := st.rootFrom(ctx, before, builtOn)
 	if err != nil {
 		return err
 	}
@@ -219,14 +220,10 @@ func build(ctx context.Context, st *step) error {
 	return st.leave(ctx, built{Snapshot: snapshot, Whole: true})
 }
 
-// rootFrom says how a sandbox is made from a release.
-func (x *execution) rootFrom(ctx context.Context, r coderunner.Release) (spec sandbox.Spec, err error) {
+// rootFrom says how a sandbox is made from a release, or from the appliance's template where nothing was made yet.
+func (x *execution) rootFrom(ctx context.Context, r coderunner.Release, def appliance.Definition) (spec sandbox.Spec, err error) {
 	spec.Snapshot = r.Snapshot
 	if r.Snapshot == "" {
-		def, err := x.e.serving(x.deployment.Plan)
-		if err != nil {
-			return spec, err
-		}
 		t, err := x.template(ctx, "sandbox", def)
 		if err != nil {
 			return spec, err
@@ -378,37 +375,4 @@ func (st *step) runCommand(ctx context.Context, name, command string, env map[st
 		return err
 	}
 	return st.diagnose(ctx, diagnosis.Evidence{Step: st.Name, Command: command, ExitCode: exit.Code, Signal: exit.Signal, OOMKilled: exit.OOMKilled, OverDisk: st.overDisk(exit), TimedOut: exit.TimedOut, Timeout: buildTime})
-}
-
-// diagnose turns evidence into the failure that ends the run.
-func (st *step) diagnose(ctx context.Context, ev diagnosis.Evidence) error {
-	lines, err := st.lastLines(ctx)
-	if err != nil {
-		return err
-	}
-	ev.Lines, ev.Plan = lines, st.deployment.Plan
-	failure := diagnosis.Diagnose(ev)
-	return &failure
-}
-
-// lastLines are the last lines that the user's program printed in the step, already redacted.
-func (st *step) lastLines(ctx context.Context) ([]string, error) {
-	if err := st.log.Flush(ctx); err != nil {
-		return nil, err
-	}
-	last, err := st.e.store.LastLogSeq(ctx, st.run.ID)
-	if err != nil {
-		return nil, err
-	}
-	page, err := st.e.store.LogBefore(ctx, st.run.ID, last+1, 400)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for _, l := range page {
-		if l.Step == st.Name && l.Stream != coderunner.System {
-			lines = append(lines, l.Text)
-		}
-	}
-	return lines[max(0, len(lines)-200):], nil
 }

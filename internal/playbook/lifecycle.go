@@ -24,7 +24,7 @@ func (e *Engine) Redeploy(ctx context.Context, userID, projectID string) (d code
 	if err := e.checkPlan(DeployRequest{Plan: from.Plan}); err != nil {
 		return d, run, err
 	}
-	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: from.BundleID, Plan: from.Plan, Origin: coderunner.FromRedeploy, FromID: from.ID}, nil)
+	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: from.BundleID, Plan: from.Plan, Origin: coderunner.FromRedeploy, FromID: from.ID}, nil, "")
 }
 
 // toRepeat is the deployment whose code a redeploy uses: the current one, or the
@@ -70,7 +70,7 @@ func (e *Engine) Rollback(ctx context.Context, userID, deploymentID string) (d c
 	if current.ID == to.ID {
 		return d, run, coderunner.Errorf(coderunner.Conflict, "Deployment %d is the current one already. Restart it instead.", to.Number)
 	}
-	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: to.BundleID, Plan: to.Plan, Origin: coderunner.FromRollback, FromID: to.ID, Release: to.Release}, nil)
+	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: to.BundleID, Plan: to.Plan, Origin: coderunner.FromRollback, FromID: to.ID, Release: to.Release}, nil, "")
 }
 
 func notKept(d coderunner.Deployment) error {

@@ -14,7 +14,11 @@ type DeployRequest struct {
 	BundleID  string
 	Plan      coderunner.Plan
 	Databases []string // appliance names, e.g. "postgres-15"
+	After     string   // the deployment that has to be the project's newest still, "" for any
 }
+
+// ErrSuperseded refuses a request whose After is not the project's newest deployment any more.
+var ErrSuperseded = coderunner.Errorf(coderunner.Conflict, "Something newer was begun since that deploy failed; nothing more was started.")
 
 // Deploy records a deployment, its run and its steps, and rings the queue, in
 // one transaction. While another run of the project is at work it waits, in the
@@ -41,12 +45,12 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 	if err := e.checkPlan(req); err != nil {
 		return deployment, run, err
 	}
-	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: bundle.ID, Plan: req.Plan, Origin: coderunner.FromUpload}, req.Databases)
+	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: bundle.ID, Plan: req.Plan, Origin: coderunner.FromUpload}, req.Databases, req.After)
 }
 
 // deploy begins to bring a new deployment online. While the disk is short, nothing
 // that installs or builds is begun; a rollback writes next to nothing.
-func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store.NewDeployment, newDatabases []string) (deployment coderunner.Deployment, run coderunner.Run, err error) {
+func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store.NewDeployment, newDatabases []string, after string) (deployment coderunner.Deployment, run coderunner.Run, err error) {
 	if e.cfg.Room != nil && n.Origin != coderunner.FromRollback {
 		if err := e.cfg.Room(); err != nil {
 			return deployment, run, err
@@ -65,6 +69,9 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 	}
 	err = e.store.InTx(ctx, func(s *store.Store) error {
 		if err := s.LockProject(ctx, project.ID); err != nil { // from here on, what is kept stays kept
+			return err
+		}
+		if err := isNewest(ctx, s, project, after); err != nil {
 			return err
 		}
 		if n.Origin == coderunner.FromRollback {
@@ -116,6 +123,18 @@ func wantedDatabases(ctx context.Context, s *store.Store, projectID string, name
 	}
 	attached, err := s.ProjectDatabases(ctx, projectID)
 	return append(attached, databases...), attach, err
+}
+
+// isNewest refuses what was asked about a deployment that others have followed.
+func isNewest(ctx context.Context, s *store.Store, project coderunner.Project, deploymentID string) error {
+	if deploymentID == "" {
+		return nil
+	}
+	newest, err := s.ProjectDeployments(ctx, project.UserID, project.ID, 1, 0)
+	if err != nil || len(newest) == 1 && newest[0].ID == deploymentID {
+		return err
+	}
+	return ErrSuperseded
 }
 
 // begin creates a run and rings for it, in s's transaction. A run that waited is

@@ -226,7 +226,7 @@ func (e *Engine) giveUp(ctx context.Context, x *execution, r coderunner.SandboxR
 	cause := diagnosis.Diagnose(diagnosis.Evidence{Step: "start", Command: x.deployment.Plan.Start.Value, Exited: true, ExitCode: status.Exit.Code, Signal: status.Exit.Signal,
 		OOMKilled: status.Exit.OOMKilled, OverDisk: x.overDisk(status.Exit), Uptime: status.EndedAt.Sub(status.StartedAt), Lines: lines, Plan: x.deployment.Plan})
 	failure := &coderunner.Failure{ID: coderunner.Crashed, Blame: cause.Blame, Title: fmt.Sprintf("The app ended %d times in a row; it is not started again.", maxRevivals+1),
-		Detail: cause.Title + " " + cause.Detail, Next: cause.Next, ExitCode: cause.ExitCode, Lines: cause.Lines}
+		Detail: cause.Title + " " + cause.Detail, Next: cause.Next, ExitCode: cause.ExitCode, Lines: cause.Lines, Shown: cause.Shown}
 	ours := false
 	err = e.store.InTx(ctx, func(s *store.Store) error {
 		now, err := s.DeploymentByID(ctx, x.deployment.ID)

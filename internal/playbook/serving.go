@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -86,13 +88,12 @@ func (st *step) moveOver(ctx context.Context, builder string) (string, error) {
 		return builder, err
 	}
 	dir := staticDir(plan)
-	exit, err := st.e.provider.Exec(ctx, builder, sandbox.Command{Argv: []string{"test", "-d", dir}})
+	first, err := st.find(ctx, builder, dir, "-mindepth", "1", "-maxdepth", "1", "-print", "-quit")
 	if err != nil {
 		return "", err
 	}
-	if exit.Code != 0 {
-		return "", &coderunner.Failure{ID: "build.no_output", Blame: coderunner.Theirs, Title: fmt.Sprintf("The build ended well, but there is no folder %s to serve.", plan.StaticDir.Value),
-			Detail: "The files of the app are expected where the plan says: " + plan.StaticDir.Why + ".", Next: "Look into the build's log for where it writes to, correct the folder in the plan and deploy again."}
+	if len(first) == 0 {
+		return "", st.noOutput(ctx, builder)
 	}
 	t, err := st.template(ctx, st.Name, def)
 	if err != nil {
@@ -105,6 +106,44 @@ func (st *step) moveOver(ctx context.Context, builder string) (string, error) {
 	}
 	st.later(func(ctx context.Context) error { return st.remove(ctx, builder) })
 	return name, nil
+}
+
+// find answers what find(1) prints about a directory of a sandbox, nothing where there is no such directory.
+func (st *step) find(ctx context.Context, name, dir string, expression ...string) ([]string, error) {
+	var out strings.Builder
+	_, err := st.e.provider.Exec(ctx, name, sandbox.Command{Argv: append([]string{"find", dir}, expression...), Stdout: &out})
+	return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), err
+}
+
+// noOutput is the failure of a build that has not made the files to serve, with the folder where it
+// has made some.
+func (st *step) noOutput(ctx context.Context, builder string) error {
+	plan := st.deployment.Plan
+	f := coderunner.Failure{ID: "build.no_output", Blame: coderunner.Theirs, Title: fmt.Sprintf("The build ended well, but there is nothing in the folder %s to serve.", plan.StaticDir.Value),
+		Detail: "The files of the app are expected there.", Next: "Look into the build's log for where it writes to, correct the folder in the plan and deploy again."}
+	if plan.StaticDir.Why != "" {
+		f.Detail = "The files of the app are expected there, because of " + plan.StaticDir.Why + "."
+	}
+	root := appDir(plan)
+	pages, err := st.find(ctx, builder, root, "-maxdepth", "4", "-name", "node_modules", "-prune", "-o", "-name", "index.html", "-print")
+	if err != nil {
+		return err
+	}
+	_, upload, err := st.upload(ctx)
+	if err != nil {
+		return err
+	}
+	defer upload.Close()
+	for _, page := range pages {
+		_, err := fs.Stat(upload, strings.TrimPrefix(page, "/app/"))
+		if folder, within := strings.CutPrefix(path.Dir(page), root+"/"); within && err != nil { // made by the build
+			f.Detail += fmt.Sprintf(" The build has written %s/index.html.", folder)
+			f.Next = fmt.Sprintf("Serve the folder %s instead: change it in the plan and deploy again.", folder)
+			f.Fixes = []coderunner.Fix{coderunner.NewFix(coderunner.FixStaticDir, folder)}
+			break
+		}
+	}
+	return &f
 }
 
 // packed streams a directory of a sandbox as a tar.

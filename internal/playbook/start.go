@@ -79,12 +79,17 @@ func awaitHealth(ctx context.Context, st *step) error {
 	check := healthCheck{client: probeClient(address.Proxy), url: "http://" + host + path, deadline: begin.Add(st.e.cfg.HealthTimeout)}
 	st.say("Waiting for an answer on port %d.", plan.Port)
 	for {
-		if status, err := check.try(ctx); err == nil && status < 500 {
+		status, err := check.try(ctx)
+		switch {
+		case err == nil && diagnosis.RefusesHost(status, check.body):
+			stopReading()
+			return st.diagnose(ctx, diagnosis.Evidence{Step: "health", Command: plan.Start.Value, Status: status, Body: check.body, HealthPath: path, Timeout: time.Since(begin)})
+		case err == nil && status < 500:
 			// What the app prints until the run's end belongs to this log.
 			healthy, st.endOutput = true, stopReading
 			st.say("It answered %d on port %d after %d ms.", status, plan.Port, time.Since(begin).Milliseconds())
 			return nil
-		} else if err == nil {
+		case err == nil:
 			check.lastStatus = status
 		}
 		select {
@@ -184,6 +189,7 @@ type healthCheck struct {
 	url        string
 	deadline   time.Time
 	lastStatus int
+	body       string // how the last answer from 400 to 499 begins
 	looked     time.Time
 	wrongSince time.Time
 }
@@ -200,7 +206,15 @@ func (c *healthCheck) try(ctx context.Context) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	res.Body.Close()
+	defer res.Body.Close()
+	c.body = ""
+	if res.StatusCode >= 400 && res.StatusCode < 500 {
+		begins, err := io.ReadAll(io.LimitReader(res.Body, 4096))
+		if err != nil && len(begins) == 0 {
+			return res.StatusCode, nil // its status is an answer
+		}
+		c.body = string(begins)
+	}
 	return res.StatusCode, nil
 }
 

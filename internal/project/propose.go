@@ -8,9 +8,6 @@ import (
 	"github.com/coderunner/coderunner/internal/store"
 )
 
-// yourChoice is the reason of a value that the user put in place of the analyzer's.
-const yourChoice = "your choice"
-
 // Propose answers the plan to confirm for a bundle: the analyzer's for the folder
 // root, with what the user chose in the project's last plan in place of its own.
 // A root of "" is the folder of the last plan where the bundle has it, else the
@@ -53,7 +50,7 @@ func (s *Service) Propose(ctx context.Context, userID, projectID, bundleID, root
 // keepChoices carries the user's own choices from one plan of a folder to the next.
 func keepChoices(plan *coderunner.Plan, last coderunner.Plan) {
 	keep := func(choice *coderunner.Choice, before coderunner.Choice) {
-		if before.Why == yourChoice {
+		if before.Why == coderunner.YourChoice {
 			*choice = before
 		}
 	}
@@ -66,10 +63,10 @@ func keepChoices(plan *coderunner.Plan, last coderunner.Plan) {
 	if release := last.Processes[coderunner.ReleaseProcess]; plan.Processes[coderunner.ReleaseProcess] == "" {
 		plan.SetProcess(coderunner.ReleaseProcess, release)
 	}
-	if last.PortWhy == yourChoice {
-		plan.Port, plan.PortWhy = last.Port, yourChoice
+	if last.PortWhy == coderunner.YourChoice {
+		plan.Port, plan.PortWhy = last.Port, coderunner.YourChoice
 	}
-	if last.Runtime.Why == yourChoice {
+	if last.Runtime.Why == coderunner.YourChoice {
 		plan.Runtime = last.Runtime
 	}
 }

@@ -19,6 +19,9 @@ func (s *site) run(w http.ResponseWriter, r *http.Request, user coderunner.User)
 	if err != nil {
 		return err
 	}
+	if page.Flash, err = s.flash(w, r); err != nil {
+		return err
+	}
 	if page.Run.LogDroppedAt != nil {
 		return s.render(w, r, http.StatusOK, views.Run(page))
 	}
@@ -72,6 +75,11 @@ func (s *site) beside(ctx context.Context, user coderunner.User, page *views.Run
 		page.Ahead = ahead(page.Run, open)
 		return nil
 	}
+	newest, err := s.Store.ProjectDeployments(ctx, user.ID, page.Project.ID, 1, 0)
+	if err != nil {
+		return err
+	}
+	page.Newest = page.Deployment != nil && len(newest) == 1 && newest[0].ID == page.Deployment.ID
 	current, err := s.Store.CurrentDeployment(ctx, user.ID, page.Project.ID)
 	if err == nil && current.PublicURL != "" {
 		page.Serving = &current

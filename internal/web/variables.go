@@ -25,8 +25,22 @@ func (s *site) variables(w http.ResponseWriter, r *http.Request, user coderunner
 			return err
 		}
 	}
-	page.Rows = variableRows(page)
+	page.Rows = asked(variableRows(page), r.URL.Query().Get("add"))
+	page.Run = r.URL.Query().Get("run")
 	return s.render(w, r, http.StatusOK, views.Variables(page))
+}
+
+// asked is the form with a row for the variable that a failed run wants, its value next to be typed.
+func asked(rows []views.VariableRow, key string) []views.VariableRow {
+	if coderunner.CheckVariableKey(key) != nil {
+		return rows
+	}
+	i := slices.IndexFunc(rows, func(row views.VariableRow) bool { return row.Key == key })
+	if i < 0 {
+		i, rows = len(rows), append(rows, views.VariableRow{Key: key, Secret: true, Scope: coderunner.BothScopes, Offered: true})
+	}
+	rows[i].Asked = true
+	return rows
 }
 
 // saveVariables saves what was changed in the form, all or nothing, or reads the
@@ -42,6 +56,7 @@ func (s *site) saveVariables(w http.ResponseWriter, r *http.Request, user coderu
 		return err
 	}
 	form := readVariables(posted)
+	page.Run = posted.Get("run")
 	page.DotEnv, page.Notes, page.Problems, page.Errors = form.dotEnv, form.notes, form.problems, views.FieldErrors{}
 	edits, rows := form.edits(page.Errors)
 	status := http.StatusUnprocessableEntity
@@ -51,7 +66,7 @@ func (s *site) saveVariables(w http.ResponseWriter, r *http.Request, user coderu
 	case len(page.Problems) == 0 && len(page.Errors) == 0:
 		err := s.Projects.EditVariables(r.Context(), user.ID, page.Project.ID, edits)
 		if err == nil {
-			return s.variablesSaved(w, r, page.Project.ID, len(edits))
+			return s.variablesSaved(w, r, user, page, len(edits))
 		}
 		if !noteEdits(page.Errors, err, rows) {
 			return err
@@ -65,15 +80,19 @@ func (s *site) saveVariables(w http.ResponseWriter, r *http.Request, user coderu
 	return s.render(w, r, status, views.Variables(page))
 }
 
-func (s *site) variablesSaved(w http.ResponseWriter, r *http.Request, projectID string, changes int) error {
-	sentence := "Saved. What runs gets it when it is next started."
+// variablesSaved goes back to the form, or to the failed run that it was opened for.
+func (s *site) variablesSaved(w http.ResponseWriter, r *http.Request, user coderunner.User, page views.VariablesPage, changes int) error {
+	sentence, back := "Saved. What runs gets it when it is next started.", "/projects/"+page.Project.ID+"/variables"
+	if run, err := s.Store.Run(r.Context(), user.ID, page.Run); page.Run != "" && err == nil && run.ProjectID == page.Project.ID {
+		sentence, back = "Saved. Deploy again, and the app gets it.", "/runs/"+run.ID
+	}
 	if changes == 0 {
 		sentence = "Nothing was changed, so nothing was saved."
 	}
 	if err := s.Auth.Flash(w, r, sentence); err != nil {
 		return err
 	}
-	return redirect(w, r, "/projects/"+projectID+"/variables")
+	return redirect(w, r, back)
 }
 
 // variablesPage is the tab without its rows.

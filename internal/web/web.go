@@ -211,6 +211,7 @@ func (s *site) routes(r chi.Router) {
 		r.Get("/log.txt", s.private(s.runLogText))
 		r.Get("/log.ndjson", s.private(s.runLogJSON))
 		r.Post("/cancel", s.private(s.cancel))
+		r.Post("/fix", s.private(s.fix))
 	})
 }
 

@@ -145,6 +145,9 @@ func (e *engine) Deploy(ctx context.Context, userID string, req playbook.DeployR
 	e.mu.Lock()
 	e.asked = append(e.asked, req)
 	e.mu.Unlock()
+	if newest, err := e.store.ProjectDeployments(ctx, userID, req.ProjectID, 1, 0); req.After != "" && (err != nil || newest[0].ID != req.After) {
+		return coderunner.Deployment{}, coderunner.Run{}, errors.Join(err, playbook.ErrSuperseded)
+	}
 	if _, err := e.store.Project(ctx, userID, req.ProjectID); err != nil {
 		return coderunner.Deployment{}, coderunner.Run{}, err
 	}
