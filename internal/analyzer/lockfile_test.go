@@ -34,7 +34,7 @@ func TestPlansByLockfile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			checkPlan(t, files(append([]string{"package.json", manifest, "app.js", "listen(process.env.PORT)"}, test.tree...)...), node18(func(p *coderunner.Plan) {
+			checkPlan(t, files(append([]string{"package.json", manifest, "app.js", "listen(process.env.PORT)"}, test.tree...)...), node24(func(p *coderunner.Plan) {
 				lockfile := "no lockfile"
 				p.PackageManager = coderunner.Choice{Value: test.manager, Why: "the default"}
 				if len(test.tree) > 0 {
@@ -54,7 +54,7 @@ func TestPlansByLockfile(t *testing.T) {
 func TestPlansOfFewWords(t *testing.T) {
 	t.Parallel()
 	server := func(change func(*coderunner.Plan)) coderunner.Plan {
-		return node18(func(p *coderunner.Plan) {
+		return node24(func(p *coderunner.Plan) {
 			p.Start = coderunner.Choice{Value: "node server.js", Why: "the file server.js"}
 			change(p)
 		})
@@ -67,11 +67,11 @@ func TestPlansOfFewWords(t *testing.T) {
 			p.TypeWhy, p.PackageManager, p.Install.Why = "a .js program and no package.json", coderunner.Choice{}, "no package.json"
 		})},
 		"server.js before index.js": {[]string{"package.json", "{}", "index.js", "", "server.js", ""}, server(func(*coderunner.Plan) {})},
-		"main before server.js": {[]string{"package.json", `{"main": "x.js"}`, "server.js", "", "x.js", ""}, node18(func(p *coderunner.Plan) {
+		"main before server.js": {[]string{"package.json", `{"main": "x.js"}`, "server.js", "", "x.js", ""}, node24(func(p *coderunner.Plan) {
 			p.Start = coderunner.Choice{Value: "node x.js", Why: "main in package.json:1"}
 		})},
-		"engines that 18 fits": {[]string{"package.json", `{"engines": {"node": "16 || 18"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
-			p.Runtime.Why = "engines.node 16 || 18 in package.json:1"
+		"engines that only 18 fits": {[]string{"package.json", `{"engines": {"node": "16 || 18"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
+			p.Runtime = coderunner.Runtime{Name: "nodejs", Version: "18", Appliance: "nodejs-18", Why: "engines.node 16 || 18 in package.json:1"}
 		})},
 		"engines that 18 does not fit": {[]string{"package.json", `{"engines": {"node": ">=20"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
 			p.Runtime = coderunner.Runtime{Name: "nodejs", Version: "24", Appliance: "nodejs-24", Why: "engines.node >=20 in package.json:1"}

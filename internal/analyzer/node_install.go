@@ -139,7 +139,7 @@ func (a *nodeApp) nothingToInstall() bool {
 	return !a.pkg.workspaces && len(a.pkg.dependencies.fields)+len(a.pkg.devDependencies.fields)+len(a.pkg.optionalDependencies.fields) == 0
 }
 
-// pnpmMajor is the pnpm that wrote the lockfile, as far as Node.js 18 runs it.
+// pnpmMajor is the pnpm that wrote the lockfile, as far as the oldest Node.js that there is runs it.
 func (a *nodeApp) pnpmMajor() string {
 	head := a.head("pnpm-lock.yaml", 512)
 	for _, format := range []struct{ lock, major string }{{"5.3", "6"}, {"5.4", "7"}, {"6.", "8"}} {

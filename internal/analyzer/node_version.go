@@ -2,16 +2,15 @@ package analyzer
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
-// nodeAppliances are the versions of Node.js that there are appliances for, the one that is chosen
-// where several would do first.
-var nodeAppliances = []version{{18, 20, 4}, {24, 21, 0}, {22, 23, 3}, {20, 20, 2}}
+// nodeAppliances are the versions of Node.js that there are appliances for, all with long-term support. The newest
+// comes first: it is chosen where several would do.
+var nodeAppliances = []version{{24, 21, 0}, {22, 23, 3}, {20, 20, 2}, {18, 20, 4}}
 
 // runtime is a Node.js that the project's wish and the packages of its lockfile run on, as far as there is one.
 func (a *nodeApp) runtime() coderunner.Runtime {
@@ -27,9 +26,6 @@ func (a *nodeApp) runtime() coderunner.Runtime {
 			if understood = understood && clear; satisfied && clear {
 				fitting = append(fitting, v)
 			}
-		}
-		if aliases[strings.ToLower(wish)] == "*" { // whoever asks for the newest
-			slices.SortFunc(fitting, func(a, b version) int { return b.compare(a) })
 		}
 		switch {
 		case !understood:

@@ -116,8 +116,8 @@ func (a *App) handler() http.Handler {
 // samples are the examples that deploy with one click.
 func samples() []web.Sample {
 	list := []web.Sample{
-		{Sample: views.Sample{Name: "express-postgres", Title: "Guest book", Description: "Express writes and reads entries in a database of its own.", Parts: []string{"Node.js 18", "PostgreSQL 15"}}},
-		{Sample: views.Sample{Name: "node-hello", Title: "Hello", Description: "A web server without dependencies: the fastest way to a URL.", Parts: []string{"Node.js 18"}}},
+		{Sample: views.Sample{Name: "express-postgres", Title: "Guest book", Description: "Express writes and reads entries in a database of its own.", Parts: []string{"Node.js 24", "PostgreSQL 15"}}},
+		{Sample: views.Sample{Name: "node-hello", Title: "Hello", Description: "A web server without dependencies: the fastest way to a URL.", Parts: []string{"Node.js 24"}}},
 	}
 	for i := range list {
 		files, err := fs.Sub(examples.FS, list[i].Name)
