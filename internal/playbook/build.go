@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/diagnosis"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -31,7 +32,7 @@ func install(ctx context.Context, st *step) error {
 	if err := st.become(ctx, coderunner.Building); err != nil {
 		return err
 	}
-	def, err := st.e.catalogue.Get(st.deployment.Plan.Runtime.Appliance)
+	def, err := st.e.building(st.deployment.Plan)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,11 @@ func build(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	from, err := st.rootFrom(ctx, before)
+	def, err := st.e.building(st.deployment.Plan)
+	if err != nil {
+		return err
+	}
+	from, err := st.rootFrom(ctx, before, def)
 	if err != nil {
 		return err
 	}
@@ -219,14 +224,10 @@ func build(ctx context.Context, st *step) error {
 	return st.leave(ctx, built{Snapshot: snapshot, Whole: true})
 }
 
-// rootFrom says how a sandbox is made from a release.
-func (x *execution) rootFrom(ctx context.Context, r coderunner.Release) (spec sandbox.Spec, err error) {
+// rootFrom says how a sandbox is made from a release, from the appliance if there is no snapshot in it.
+func (x *execution) rootFrom(ctx context.Context, r coderunner.Release, def appliance.Definition) (spec sandbox.Spec, err error) {
 	spec.Snapshot = r.Snapshot
 	if r.Snapshot == "" {
-		def, err := x.e.serving(x.deployment.Plan)
-		if err != nil {
-			return spec, err
-		}
 		t, err := x.template(ctx, "sandbox", def)
 		if err != nil {
 			return spec, err

@@ -43,6 +43,8 @@ func readDependencies(tree fs.FS, sha string, plan coderunner.Plan, usual, templ
 		d.manifests, whole, err = nodeManifests(tree, plan.Root)
 	case "python":
 		d.manifests, whole, err = pythonManifests(tree, plan)
+	case "go":
+		d.manifests, whole, err = goManifests(tree, plan)
 	default:
 		whole = true
 	}

@@ -393,11 +393,11 @@ func createAppSandbox(ctx context.Context, st *step) error {
 		}
 		release = &made
 	}
-	root, err := st.rootFrom(ctx, *release)
+	def, err := st.e.serving(st.deployment.Plan)
 	if err != nil {
 		return err
 	}
-	def, err := st.e.serving(st.deployment.Plan)
+	root, err := st.rootFrom(ctx, *release, def)
 	if err != nil {
 		return err
 	}

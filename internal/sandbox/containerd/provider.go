@@ -34,6 +34,7 @@ type Config struct {
 	CABundle  string // the host's certificates, given to sandboxes; "" for Debian's file if it exists
 	CacheDir  string // archives of templates; /var/cache/coderunner/templates
 	Registry  string // npm's, for templates that download from it; https://registry.npmjs.org
+	GoProxy   string // the same for modules of Go; https://proxy.golang.org
 }
 
 // CABundlePath is where sandboxes find the host's certificates.
@@ -90,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 	}
 	groups := inside.FindCgroups()
 	groups.Weigh()
-	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir, registry: cfg.Registry}}
+	p := &Provider{cfg: cfg, client: c, users: users, cgroups: groups, templates: templateStore{client: c, snapshotter: snapshotter, dir: cfg.CacheDir, registries: registries{npm: cfg.Registry, golang: cfg.GoProxy}}}
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watchDisk(watching) })
@@ -111,7 +112,7 @@ func (c *Config) complete() error {
 	}
 	c.StateDir = dir
 	for value, fallback := range map[*string]string{
-		&c.Namespace: "coderunner", &c.Runtime: "io.containerd.runc.v2", &c.CacheDir: "/var/cache/coderunner/templates", &c.Registry: defaultRegistry,
+		&c.Namespace: "coderunner", &c.Runtime: "io.containerd.runc.v2", &c.CacheDir: "/var/cache/coderunner/templates", &c.Registry: defaultRegistry, &c.GoProxy: defaultGoProxy,
 		&c.EngineDir: filepath.Join(c.StateDir, "engine"),
 	} {
 		if *value == "" {

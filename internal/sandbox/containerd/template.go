@@ -54,7 +54,7 @@ type templateStore struct {
 	client      *client.Client
 	snapshotter string
 	dir         string
-	registry    string // npm's
+	registries  registries
 }
 
 // has reports whether the template's image is there and unpacked.
@@ -200,7 +200,7 @@ func (s templateStore) build(ctx context.Context, archive string, t sandbox.Temp
 	if err != nil {
 		return err
 	}
-	if err := buildRoot(ctx, s.registry, work, t, site.say); err != nil {
+	if err := buildRoot(ctx, s.registries, work, t, site.say); err != nil {
 		return err
 	}
 	site.say("Packing the template %s …", t.Name)

@@ -56,13 +56,13 @@ Acquire::Retries "3";
 
 // buildRoot makes the template's root under work (see template_root.sh for its
 // parts) and leaves what is added to the base in work/upper.
-func buildRoot(ctx context.Context, registry, work string, t sandbox.Template, say func(string, ...any)) error {
+func buildRoot(ctx context.Context, from registries, work string, t sandbox.Template, say func(string, ...any)) error {
 	for _, dir := range []string{"upper", "scratch", "root", "files", "sources", "sources.debian"} {
 		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
 			return err
 		}
 	}
-	if err := fetch(ctx, registry, work, t, say); err != nil {
+	if err := fetch(ctx, from, work, t, say); err != nil {
 		return err
 	}
 	if t.Files != nil {
