@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -173,9 +174,12 @@ func TestRuntimeVersions(t *testing.T) {
 		"18 || 20 || 22":             {"22", "engines.node 18 || 20 || 22 in package.json:1", ""},
 		"^18":                        {"18", "engines.node ^18 in package.json:1", ""},
 		"20.x":                       {"20", "engines.node 20.x in package.json:1", ""},
-		"22.3.0":                     {"22", "engines.node 22.3.0 in package.json:1", ""},
+		"22.x":                       {"22", "engines.node 22.x in package.json:1", ""},
+		"18.20.4":                    {"18", "engines.node 18.20.4 in package.json:1", ""},
+		"16":                         {"18", "the nearest to engines.node 16 in package.json:1", "than those that there are"},
+		"21.x":                       {"22", "the nearest to engines.node 21.x in package.json:1", "It may fail on 22."},
 		"latest":                     {"24", "engines.node latest in package.json:1", ""},
-		">=26":                       {"24", "the default", "(engines.node >=26 in package.json:1) than those that there are: 18, 20, 22 and 24"},
+		">=26":                       {"24", "the nearest to engines.node >=26 in package.json:1", "(engines.node >=26 in package.json:1) than those that there are: 18, 20, 22 and 24"},
 		"not a version":              {"24", "the default", "is not understood; Node.js 24 is used."},
 		"<script>\u202e\u0000x</b>9": {"24", "the default", "<script>��x</b>9"},
 	} {
@@ -195,6 +199,33 @@ func TestRuntimeVersions(t *testing.T) {
 	if plan.Runtime.Appliance != "nodejs-20" || plan.Runtime.Why != "lts/iron in .nvmrc:2" || len(plan.Warnings) > 0 {
 		t.Errorf(".nvmrc: runtime %+v, warnings %q", plan.Runtime, plan.Warnings)
 	}
+}
+
+// TestExactRuntimes: one version and no other is fetched, into a sandbox of the nearest appliance.
+func TestExactRuntimes(t *testing.T) {
+	t.Parallel()
+	for wish, want := range map[string]struct{ version, appliance string }{
+		"20.11.1": {"20.11.1", "nodejs-20"}, "v22.3.0": {"22.3.0", "nodejs-22"}, "=24.1.0": {"24.1.0", "nodejs-24"}, "18.19.0": {"18.19.0", "nodejs-20"},
+		"19.9.0": {"19.9.0", "nodejs-20"}, "21.7.3": {"21.7.3", "nodejs-22"}, "25.1.0": {"25.1.0", "nodejs-24"},
+		"20.20.2": {"20", "nodejs-20"}, "20.11": {"20", "nodejs-20"}, "^20.11.1": {"20", "nodejs-20"}, "16.20.2": {"18", "nodejs-18"}, "20.11.1-rc.1": {"20", "nodejs-20"},
+	} {
+		plan, err := Analyze(files("index.js", "", ".nvmrc", wish))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := plan.Runtime; r.Version != want.version || r.Appliance != want.appliance || !strings.Contains(r.Why, wish+" in .nvmrc:1") {
+			t.Errorf("%s: %+v, want %+v", wish, r, want)
+		}
+		if fetched := plan.Runtime.ExactNode() != ""; fetched != strings.Contains(plan.Runtime.Why, "fetched") {
+			t.Errorf("%s: %+v", wish, plan.Runtime)
+		}
+	}
+	plan, err := Analyze(files("package.json", `{"engines": {"node": "20.11.1"}, "dependencies": {"a": "1"}}`, "index.js", "",
+		"package-lock.json", `{"packages": {"node_modules/a": {"version": "1.0.0", "engines": {"node": ">=20.19"}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkOneWarning(t, "a package that needs a newer one", plan.Warnings, "Packages of the lockfile that ask for another Node.js than 20.11.1, which is used: 1, such as a 1.0.0")
 }
 
 func TestSatisfies(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/coderunner/coderunner/internal/bundle"
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/edge/daemon"
+	"github.com/coderunner/coderunner/internal/fetch"
 	"github.com/coderunner/coderunner/internal/housekeeping"
 	"github.com/coderunner/coderunner/internal/playbook"
 	"github.com/coderunner/coderunner/internal/project"
@@ -83,7 +84,7 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 			return s.engine.Secrets(ctx, projectID, deploymentID)
 		},
 		Ended: func(string) { s.engine.Nudge() }}, st, s.provider, a.log)
-	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), AppLimits: a.config.AppLimits,
+	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, NodeJS: fetch.NodeJS{Dir: filepath.Join(a.config.DataDir, "nodejs")}.Tar, CABundle: s.provider.CABundle(), AppLimits: a.config.AppLimits,
 		DatabaseLimits: a.config.DBLimits, SnapshotBytes: a.config.CacheBytes, KeepReleases: keepReleases, Room: s.house.Room, Ended: s.house.Ask,
 		Output: playbook.Output{Follow: s.collector.Nudge, Drain: s.collector.Drain}}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
 		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -52,8 +53,10 @@ type Config struct {
 	RunFor        time.Duration // how long a run may take, its wait for a place to build aside; 2 h
 	Reconcile     time.Duration // how often the provider is compared with what we believe; 10 s
 
-	PublicURL      func(slug string) (host, url string)
-	CABundle       string // path inside the sandbox of the CA bundle for build steps, "" for none
+	PublicURL func(slug string) (host, url string)
+	CABundle  string // path inside the sandbox of the CA bundle for build steps, "" for none
+	// NodeJS opens a version of Node.js as a tar stream, see fetch.NodeJS.
+	NodeJS         func(ctx context.Context, version string) (io.ReadCloser, error)
 	AppLimits      sandbox.Limits
 	DatabaseLimits sandbox.Limits
 	Room           func() error // refuses what needs new disk while there is too little; nil allows all

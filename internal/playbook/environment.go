@@ -41,6 +41,9 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 	maps.Copy(env, x.variables.Environment(phase))
 	dir := appDir(x.deployment.Plan)
 	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	if x.deployment.Plan.Runtime.ExactNode() != "" {
+		path = exactNodeDir + "/package/bin:" + path
+	}
 	for _, tools := range toolDirs[x.deployment.Plan.Runtime.Name] {
 		path = dir + tools + ":/app" + tools + ":" + path
 	}
@@ -59,6 +62,9 @@ func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
 		// Only here: it makes every start of Node 1.6 times slower.
 		defaults["NODE_EXTRA_CA_CERTS"] = x.e.cfg.CABundle
 		defaults["PIP_CERT"], defaults["REQUESTS_CA_BUNDLE"] = x.e.cfg.CABundle, x.e.cfg.CABundle
+	}
+	if x.deployment.Plan.Runtime.ExactNode() != "" {
+		defaults["npm_config_nodedir"] = exactNodeDir + "/package" // the headers that native modules are compiled against
 	}
 	for k, v := range defaults {
 		if _, set := env[k]; !set {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/dirhash"
 
+	"github.com/coderunner/coderunner/internal/fetch"
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
@@ -24,7 +25,7 @@ func (r registries) getModule(ctx context.Context, d sandbox.Download, integrity
 		return err
 	}
 	from, archive := r.golang+"/"+escaped+"/@v/"+d.Version+".zip", file+".zip"
-	if err := download(ctx, from, archive, io.Discard); err != nil {
+	if _, err := fetch.File(ctx, from, archive); err != nil {
 		return err
 	}
 	defer os.Remove(archive)

@@ -39,7 +39,7 @@ func TestDownloadsAreWhatTheTemplateWasWrittenWith(t *testing.T) {
 		work := t.TempDir()
 		var said []string
 		template := sandbox.Template{TemplateRef: sandbox.TemplateRef{Name: "box"}, Downloads: []sandbox.Download{{Package: name, Version: "1.2.3", Integrity: integrity, Into: "/usr/local"}}}
-		err := fetch(t.Context(), registries{npm: registry}, work, template, func(format string, args ...any) { said = append(said, format) })
+		err := download(t.Context(), registries{npm: registry}, work, template, func(format string, args ...any) { said = append(said, format) })
 		got, _ := os.ReadFile(filepath.Join(work, "downloads", "00.tgz"))
 		if into, _ := os.ReadFile(filepath.Join(work, "downloads", "00.into")); err == nil && string(into) != "/usr/local" {
 			t.Errorf("it goes into %q", into)
@@ -108,7 +108,7 @@ func TestModulesOfGoBecomeArchives(t *testing.T) {
 		work := t.TempDir()
 		template := sandbox.Template{TemplateRef: sandbox.TemplateRef{Name: "box"}, Downloads: []sandbox.Download{
 			{Module: "golang.org/toolchain", Version: "v0.0.1-go1.2.3.linux-{arch}", Integrity: map[string]string{runtime.GOARCH: sum}, Into: "/usr/local/go"}}}
-		return work, fetch(t.Context(), registries{golang: proxy.URL}, work, template, func(string, ...any) {})
+		return work, download(t.Context(), registries{golang: proxy.URL}, work, template, func(string, ...any) {})
 	}
 	work, err := get(sum)
 	if err != nil {
