@@ -25,7 +25,7 @@ func TestPlansByLockfile(t *testing.T) {
 		"shrinkwrap":      {[]string{"npm-shrinkwrap.json", `{"lockfileVersion": 3}`}, "npm", "npm ci", nil},
 		"yarn 1":          {[]string{"yarn.lock", "# yarn lockfile v1\n"}, "yarn", "npx --yes yarn@1.22.22 install --production=false --frozen-lockfile", []string{npx("yarn", "1.22.22", "")}},
 		"yarn 4":          {[]string{"yarn.lock", "__metadata:\n  version: 8\n"}, "yarn", "YARN_NODE_LINKER=node-modules npx --yes @yarnpkg/cli-dist@4 install --immutable", []string{npx("yarn", "4", " Its packages go to node_modules, whatever .yarnrc.yml says.")}},
-		"pnpm 6":          {[]string{"pnpm-lock.yaml", "lockfileVersion: 5.3\n"}, "pnpm", "npx --yes pnpm@6 install --prod=false --frozen-lockfile", []string{npx("pnpm", "6", "")}},
+		"pnpm 6":          {[]string{"pnpm-lock.yaml", "lockfileVersion: 5.3\n"}, "pnpm", "npx --yes pnpm@7 install --prod=false --frozen-lockfile", []string{npx("pnpm", "7", "")}},
 		"pnpm 8":          {[]string{"pnpm-lock.yaml", "lockfileVersion: '6.0'\n"}, "pnpm", "npx --yes pnpm@8 install --prod=false --frozen-lockfile", []string{npx("pnpm", "8", "")}},
 		"pnpm 9":          {[]string{"pnpm-lock.yaml", "lockfileVersion: '9.0'\n"}, "pnpm", "npx --yes pnpm@9 install --prod=false --frozen-lockfile", []string{npx("pnpm", "9", "")}},
 		"bun":             {[]string{"bun.lock", "{}"}, "bun", "npm install", []string{"The project uses bun, which cannot be deployed yet: npm installs the dependencies and does not read bun.lock, so that versions may differ."}},
