@@ -74,7 +74,7 @@ func TestEverythingIsReachedByKeyboard(t *testing.T) {
 	page.plan()
 	page.tabTo("name")
 	way = page.tabTo("Deploy")
-	for _, field := range []string{"Node.js 18", "root", "install", "build", "start", "port", "health_path", "Add variable"} {
+	for _, field := range []string{"Node.js 24", "root", "install", "build", "start", "port", "health_path", "Add variable"} {
 		if !strings.Contains(strings.Join(way, "\n")+"\n", field+"\n") {
 			t.Errorf("Tab does not pass %q: %q", field, way)
 		}

@@ -47,7 +47,7 @@ type Sample struct {
 	Name        string // names it in POST /samples/{name}
 	Title       string
 	Description string
-	Parts       []string // "Node.js 18", "PostgreSQL 15"
+	Parts       []string // "Node.js 24", "PostgreSQL 15"
 }
 
 // Pages is how many pages there are, at least one.

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	runtimeAppliance  = "nodejs-18"
+	runtimeAppliance  = "nodejs-24"
 	databaseAppliance = "postgres-15"
 	email             = "bench@example.com"
 )

@@ -55,7 +55,7 @@ func shown(took time.Duration) string {
 func (d *demo) play(ctx context.Context) error {
 	fmt.Fprintf(d.out, "CodeRunner with a data directory of its own: %s\n\n", d.dataDir())
 	begin := time.Now()
-	if err := platform.Command(ctx, d.program, d.dataDir(), io.Discard, "appliance", "build", "nodejs-18", database); err != nil {
+	if err := platform.Command(ctx, d.program, d.dataDir(), io.Discard, "appliance", "build", "nodejs-24", database); err != nil {
 		return err
 	}
 	d.row("templates", time.Since(begin), "engine started; built, or read from this machine's archive")

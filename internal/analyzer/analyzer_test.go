@@ -19,11 +19,11 @@ func files(pairs ...string) fstest.MapFS {
 	return tree
 }
 
-// node18 is the plan of a Node.js project about which nothing more is known.
-func node18(change func(*coderunner.Plan)) coderunner.Plan {
+// node24 is the plan of a Node.js project about which nothing more is known.
+func node24(change func(*coderunner.Plan)) coderunner.Plan {
 	p := coderunner.Plan{
 		Type: "nodejs", TypeWhy: "package.json", Root: ".",
-		Runtime:        coderunner.Runtime{Name: "nodejs", Version: "18", Appliance: "nodejs-18", Why: "the default"},
+		Runtime:        coderunner.Runtime{Name: "nodejs", Version: "24", Appliance: "nodejs-24", Why: "the default"},
 		PackageManager: coderunner.Choice{Value: "npm", Why: "the default"},
 		Install:        coderunner.Choice{Why: "package.json lists no dependencies"},
 		Port:           8080, PortWhy: "the default, given to the app as PORT",

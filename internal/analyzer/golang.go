@@ -130,7 +130,7 @@ var goVersion = regexp.MustCompile(`^1\.\d{1,3}(\.\d{1,3})?((rc|beta)\d{1,2})?$`
 func (a *goApp) startAndBuild(p *coderunner.Plan) {
 	for _, line := range a.procfileLines() {
 		if line.name == "web" {
-			p.Build = coderunner.Choice{Value: "go build -trimpath -o bin/ ./...", Why: fmt.Sprintf("Procfile:%d, which starts a built program", line.number)}
+			p.Build = coderunner.Choice{Value: "go build -o bin/ ./...", Why: fmt.Sprintf("Procfile:%d, which starts a built program", line.number)}
 			p.Start = coderunner.Choice{Value: line.command, Why: fmt.Sprintf("Procfile:%d", line.number)}
 			return
 		}
@@ -153,7 +153,7 @@ func (a *goApp) startAndBuild(p *coderunner.Plan) {
 	if main.dir != "." {
 		target = shellQuote("./" + main.dir)
 	}
-	p.Build = coderunner.Choice{Value: "go build -trimpath -o bin/app " + target, Why: "package main in " + main.at}
+	p.Build = coderunner.Choice{Value: "go build -o bin/app " + target, Why: "package main in " + main.at}
 	p.Start = coderunner.Choice{Value: "./bin/app", Why: "package main in " + main.at}
 }
 

@@ -25,7 +25,7 @@ func TestPlansByLockfile(t *testing.T) {
 		"shrinkwrap":      {[]string{"npm-shrinkwrap.json", `{"lockfileVersion": 3}`}, "npm", "npm ci", nil},
 		"yarn 1":          {[]string{"yarn.lock", "# yarn lockfile v1\n"}, "yarn", "npx --yes yarn@1.22.22 install --production=false --frozen-lockfile", []string{npx("yarn", "1.22.22", "")}},
 		"yarn 4":          {[]string{"yarn.lock", "__metadata:\n  version: 8\n"}, "yarn", "YARN_NODE_LINKER=node-modules npx --yes @yarnpkg/cli-dist@4 install --immutable", []string{npx("yarn", "4", " Its packages go to node_modules, whatever .yarnrc.yml says.")}},
-		"pnpm 6":          {[]string{"pnpm-lock.yaml", "lockfileVersion: 5.3\n"}, "pnpm", "npx --yes pnpm@6 install --prod=false --frozen-lockfile", []string{npx("pnpm", "6", "")}},
+		"pnpm 6":          {[]string{"pnpm-lock.yaml", "lockfileVersion: 5.3\n"}, "pnpm", "npx --yes pnpm@7 install --prod=false --frozen-lockfile", []string{npx("pnpm", "7", "")}},
 		"pnpm 8":          {[]string{"pnpm-lock.yaml", "lockfileVersion: '6.0'\n"}, "pnpm", "npx --yes pnpm@8 install --prod=false --frozen-lockfile", []string{npx("pnpm", "8", "")}},
 		"pnpm 9":          {[]string{"pnpm-lock.yaml", "lockfileVersion: '9.0'\n"}, "pnpm", "npx --yes pnpm@9 install --prod=false --frozen-lockfile", []string{npx("pnpm", "9", "")}},
 		"bun":             {[]string{"bun.lock", "{}"}, "bun", "npm install", []string{"The project uses bun, which cannot be deployed yet: npm installs the dependencies and does not read bun.lock, so that versions may differ."}},
@@ -34,7 +34,7 @@ func TestPlansByLockfile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			checkPlan(t, files(append([]string{"package.json", manifest, "app.js", "listen(process.env.PORT)"}, test.tree...)...), node18(func(p *coderunner.Plan) {
+			checkPlan(t, files(append([]string{"package.json", manifest, "app.js", "listen(process.env.PORT)"}, test.tree...)...), node24(func(p *coderunner.Plan) {
 				lockfile := "no lockfile"
 				p.PackageManager = coderunner.Choice{Value: test.manager, Why: "the default"}
 				if len(test.tree) > 0 {
@@ -54,7 +54,7 @@ func TestPlansByLockfile(t *testing.T) {
 func TestPlansOfFewWords(t *testing.T) {
 	t.Parallel()
 	server := func(change func(*coderunner.Plan)) coderunner.Plan {
-		return node18(func(p *coderunner.Plan) {
+		return node24(func(p *coderunner.Plan) {
 			p.Start = coderunner.Choice{Value: "node server.js", Why: "the file server.js"}
 			change(p)
 		})
@@ -67,11 +67,11 @@ func TestPlansOfFewWords(t *testing.T) {
 			p.TypeWhy, p.PackageManager, p.Install.Why = "a .js program and no package.json", coderunner.Choice{}, "no package.json"
 		})},
 		"server.js before index.js": {[]string{"package.json", "{}", "index.js", "", "server.js", ""}, server(func(*coderunner.Plan) {})},
-		"main before server.js": {[]string{"package.json", `{"main": "x.js"}`, "server.js", "", "x.js", ""}, node18(func(p *coderunner.Plan) {
+		"main before server.js": {[]string{"package.json", `{"main": "x.js"}`, "server.js", "", "x.js", ""}, node24(func(p *coderunner.Plan) {
 			p.Start = coderunner.Choice{Value: "node x.js", Why: "main in package.json:1"}
 		})},
-		"engines that 18 fits": {[]string{"package.json", `{"engines": {"node": "16 || 18"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
-			p.Runtime.Why = "engines.node 16 || 18 in package.json:1"
+		"engines that only 18 fits": {[]string{"package.json", `{"engines": {"node": "16 || 18"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
+			p.Runtime = coderunner.Runtime{Name: "nodejs", Version: "18", Appliance: "nodejs-18", Why: "engines.node 16 || 18 in package.json:1"}
 		})},
 		"engines that 18 does not fit": {[]string{"package.json", `{"engines": {"node": ">=20"}}`, "server.js", ""}, server(func(p *coderunner.Plan) {
 			p.Runtime = coderunner.Runtime{Name: "nodejs", Version: "24", Appliance: "nodejs-24", Why: "engines.node >=20 in package.json:1"}

@@ -66,9 +66,9 @@ func (e engines) missing(v version) (names []string) {
 }
 
 // warnEngines tells of locked packages that run on none of the Node.js that would do otherwise.
-func (a *nodeApp) warnEngines(locked engines, v version) {
+func (a *nodeApp) warnEngines(locked engines, v version, used string) {
 	names := locked.missing(v)
-	a.warn("Packages of the lockfile that ask for another Node.js than %d, which is used: %d, such as %s. They may fail.", v[0], len(names), names[0])
+	a.warn("Packages of the lockfile that ask for another Node.js than %s, which is used: %d, such as %s. They may fail.", used, len(names), names[0])
 }
 
 func quotedKey(key string) string {

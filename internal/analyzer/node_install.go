@@ -139,10 +139,11 @@ func (a *nodeApp) nothingToInstall() bool {
 	return !a.pkg.workspaces && len(a.pkg.dependencies.fields)+len(a.pkg.devDependencies.fields)+len(a.pkg.optionalDependencies.fields) == 0
 }
 
-// pnpmMajor is the pnpm that wrote the lockfile, as far as Node.js 18 runs it.
+// pnpmMajor is the pnpm that wrote the lockfile, as far as each Node.js that there is runs it. pnpm 6 does not run on 20
+// and newer; 7 reads what it wrote.
 func (a *nodeApp) pnpmMajor() string {
 	head := a.head("pnpm-lock.yaml", 512)
-	for _, format := range []struct{ lock, major string }{{"5.3", "6"}, {"5.4", "7"}, {"6.", "8"}} {
+	for _, format := range []struct{ lock, major string }{{"5.3", "7"}, {"5.4", "7"}, {"6.", "8"}} {
 		for _, quote := range []string{"", "'", `"`} {
 			if bytes.Contains(head, []byte("lockfileVersion: "+quote+format.lock)) {
 				return format.major

@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
@@ -29,7 +30,7 @@ func TestNodePlans(t *testing.T) {
 				"package-lock.json", `{"lockfileVersion": 3}`,
 				"index.js", "const { Pool } = require('pg');\n\nconst pool = new Pool({ connectionString: process.env.DATABASE_URL });\napp.listen(process.env.PORT || 3000);\n",
 			},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Framework = coderunner.Choice{Value: "Express", Why: "dependency express in package.json:9"}
 				p.Runtime.Why = "engines.node >=18 in package.json:7"
 				p.PackageManager.Why = "package-lock.json"
@@ -54,7 +55,7 @@ func TestNodePlans(t *testing.T) {
 				"package-lock.json", "{}",
 				"src/main.ts", "createServer(handle).listen(+process.env.PORT!)\n",
 			},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.PackageManager.Why = "package-lock.json"
 				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
 				p.Build = coderunner.Choice{Value: "rm -rf dist && tsc", Why: "scripts.build in package.json:4"}
@@ -64,7 +65,7 @@ func TestNodePlans(t *testing.T) {
 		},
 		"no package.json": {
 			tree: []string{"app.js", "require('http').createServer().listen(8090)\n"},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.TypeWhy = "a .js program and no package.json"
 				p.PackageManager = coderunner.Choice{}
 				p.Install.Why = "no package.json"
@@ -75,33 +76,33 @@ func TestNodePlans(t *testing.T) {
 		},
 		"main that exists": {
 			tree: []string{"package.json", `{"main": "lib/server"}`, "lib/server.js", "", "index.js", ""},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Start = coderunner.Choice{Value: "node lib/server.js", Why: "main in package.json:1"}
 			}),
 		},
 		"main that does not exist": {
 			tree: []string{"package.json", "{\n\"main\": \"gone.js\"}", "src/index.mjs", ""},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Start = coderunner.Choice{Value: "node src/index.mjs", Why: "the file src/index.mjs"}
 				p.Warnings = []string{`main in package.json:2 names "gone.js", which does not exist.`}
 			}),
 		},
 		"main that the build makes": {
 			tree: []string{"package.json", `{"main": "dist/index.js", "scripts": {"build": "tsc"}}`, "src/index.ts", ""},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Build = coderunner.Choice{Value: "tsc", Why: "scripts.build in package.json:1"}
 				p.Start = coderunner.Choice{Value: "node dist/index.js", Why: "main in package.json:1, which the build makes"}
 			}),
 		},
 		"main with a name that a shell would take apart": {
 			tree: []string{"package.json", `{"main": "my $(app)'s.js"}`, "my $(app)'s.js", ""},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Start = coderunner.Choice{Value: `node 'my $(app)'\''s.js'`, Why: "main in package.json:1"}
 			}),
 		},
 		"nothing to start": {
 			tree: []string{"package.json", `{"scripts": {"test": "jest"}}`, "README.md", "", "lib/parse.js", ""},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Warnings = []string{"Nothing to start was found. Looked for a Procfile with web:, scripts.start and main in package.json, " +
 					"server.js, index.js, app.js, main.js, and the same in src/; found at the top level: lib/, README.md, package.json. " +
 					"Add \"start\" to the scripts in package.json, or type the start command here."}
@@ -112,7 +113,7 @@ func TestNodePlans(t *testing.T) {
 				"package.json", `{"scripts": {"start": "node a.js", "serve": "node b.js --title 'a: b'"}}`,
 				"Procfile", "# processes\nworker: node worker.js\nweb: npm run serve\n",
 			},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Start = coderunner.Choice{Value: "node b.js --title 'a: b'", Why: "Procfile:3, scripts.serve in package.json:1"}
 				p.Processes = map[string]string{"worker": "node worker.js", "web": "npm run serve"}
 			}),
@@ -121,7 +122,7 @@ func TestNodePlans(t *testing.T) {
 			tree: []string{"package.json", `{
 "scripts": {"start": "next dev"},
 "dependencies": {"next": "14"}}`, "package-lock.json", "{}"},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Framework = coderunner.Choice{Value: "Next.js", Why: "dependency next in package.json:3"}
 				p.PackageManager.Why = "package-lock.json"
 				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
@@ -134,7 +135,7 @@ func TestNodePlans(t *testing.T) {
 			tree: []string{"package.json", `{
 "scripts": {"start": "vite", "build": "vite build --outDir public/site", "serve": "vite preview"},
 "devDependencies": {"vite": "5"}}`, "package-lock.json", "{}", "index.html", ""},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Framework = coderunner.Choice{Value: "Vite", Why: "dependency vite in package.json:3"}
 				p.PackageManager.Why = "package-lock.json"
 				p.Install = coderunner.Choice{Value: "npm ci", Why: "package-lock.json"}
@@ -147,7 +148,7 @@ func TestNodePlans(t *testing.T) {
 		},
 		"odd package.json": {
 			tree: []string{"package.json", "\ufeff{\"scripts\": {\"start\": \"node a.js\",\n\"start\": \"node b.js\", \"build\": 7}, \"main\": []}"},
-			want: node18(func(p *coderunner.Plan) {
+			want: node24(func(p *coderunner.Plan) {
 				p.Start = coderunner.Choice{Value: "node b.js", Why: "scripts.start in package.json:2"}
 				p.Warnings = []string{
 					"package.json has scripts.start twice; the second, in line 2, counts.",
@@ -167,15 +168,20 @@ func TestNodePlans(t *testing.T) {
 func TestRuntimeVersions(t *testing.T) {
 	t.Parallel()
 	for wish, want := range map[string]struct{ version, why, warning string }{
-		">=18":                       {"18", "engines.node >=18 in package.json:1", ""},
-		"18.x || >=20":               {"18", "engines.node 18.x || >=20 in package.json:1", ""},
+		">=18":                       {"24", "engines.node >=18 in package.json:1", ""},
+		"18.x || >=20":               {"24", "engines.node 18.x || >=20 in package.json:1", ""},
 		"^20.19.0 || >=22.12.0":      {"24", "engines.node ^20.19.0 || >=22.12.0 in package.json:1", ""},
+		"18 || 20 || 22":             {"22", "engines.node 18 || 20 || 22 in package.json:1", ""},
+		"^18":                        {"18", "engines.node ^18 in package.json:1", ""},
 		"20.x":                       {"20", "engines.node 20.x in package.json:1", ""},
-		"22.3.0":                     {"22", "engines.node 22.3.0 in package.json:1", ""},
+		"22.x":                       {"22", "engines.node 22.x in package.json:1", ""},
+		"18.20.4":                    {"18", "engines.node 18.20.4 in package.json:1", ""},
+		"16":                         {"18", "the nearest to engines.node 16 in package.json:1", "than those that there are"},
+		"21.x":                       {"22", "the nearest to engines.node 21.x in package.json:1", "It may fail on 22."},
 		"latest":                     {"24", "engines.node latest in package.json:1", ""},
-		">=26":                       {"18", "the default", "(engines.node >=26 in package.json:1) than those that there are: 18, 20, 22 and 24"},
-		"not a version":              {"18", "the default", "is not understood; Node.js 18 is used."},
-		"<script>\u202e\u0000x</b>9": {"18", "the default", "<script>��x</b>9"},
+		">=26":                       {"24", "the nearest to engines.node >=26 in package.json:1", "(engines.node >=26 in package.json:1) than those that there are: 18, 20, 22 and 24"},
+		"not a version":              {"24", "the default", "is not understood; Node.js 24 is used."},
+		"<script>\u202e\u0000x</b>9": {"24", "the default", "<script>��x</b>9"},
 	} {
 		plan, err := Analyze(files("package.json", `{"engines": {"node": `+quoted(wish)+`}}`, "index.js", ""))
 		if err != nil {
@@ -195,6 +201,33 @@ func TestRuntimeVersions(t *testing.T) {
 	}
 }
 
+// TestExactRuntimes: one version and no other is fetched, into a sandbox of the nearest appliance.
+func TestExactRuntimes(t *testing.T) {
+	t.Parallel()
+	for wish, want := range map[string]struct{ version, appliance string }{
+		"20.11.1": {"20.11.1", "nodejs-20"}, "v22.3.0": {"22.3.0", "nodejs-22"}, "=24.1.0": {"24.1.0", "nodejs-24"}, "18.19.0": {"18.19.0", "nodejs-20"},
+		"19.9.0": {"19.9.0", "nodejs-20"}, "21.7.3": {"21.7.3", "nodejs-22"}, "25.1.0": {"25.1.0", "nodejs-24"},
+		"20.20.2": {"20", "nodejs-20"}, "20.11": {"20", "nodejs-20"}, "^20.11.1": {"20", "nodejs-20"}, "16.20.2": {"18", "nodejs-18"}, "20.11.1-rc.1": {"20", "nodejs-20"},
+	} {
+		plan, err := Analyze(files("index.js", "", ".nvmrc", wish))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := plan.Runtime; r.Version != want.version || r.Appliance != want.appliance || !strings.Contains(r.Why, wish+" in .nvmrc:1") {
+			t.Errorf("%s: %+v, want %+v", wish, r, want)
+		}
+		if fetched := plan.Runtime.ExactNode() != ""; fetched != strings.Contains(plan.Runtime.Why, "fetched") {
+			t.Errorf("%s: %+v", wish, plan.Runtime)
+		}
+	}
+	plan, err := Analyze(files("package.json", `{"engines": {"node": "20.11.1"}, "dependencies": {"a": "1"}}`, "index.js", "",
+		"package-lock.json", `{"packages": {"node_modules/a": {"version": "1.0.0", "engines": {"node": ">=20.19"}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkOneWarning(t, "a package that needs a newer one", plan.Warnings, "Packages of the lockfile that ask for another Node.js than 20.11.1, which is used: 1, such as a 1.0.0")
+}
+
 func TestSatisfies(t *testing.T) {
 	t.Parallel()
 	for wish, want := range map[string]bool{
@@ -203,13 +236,13 @@ func TestSatisfies(t *testing.T) {
 		">18.19": true, "*": true, "x": true, "": true, "latest": true, "lts/*": true, "lts/hydrogen": true, "lts/jod": false,
 		"^16 || ^18": true, "20": false, "20.11.1": false, ">=20": false, ">=18.21": false, "^18.21 || ^20.9": false, "18.20.4-rc.1": true,
 	} {
-		got, understood := satisfies(wish, nodeAppliances[0])
+		got, understood := satisfies(wish, version{18, 20, 4})
 		if !understood || got != want {
 			t.Errorf("satisfies(%q) = %v, understood %v; want %v", wish, got, understood, want)
 		}
 	}
 	for _, wish := range []string{"eighteen", "18.2.3.4", ">=>18", "18 || $(x)", "lts/unknown"} {
-		if _, understood := satisfies(wish, nodeAppliances[0]); understood {
+		if _, understood := satisfies(wish, version{18, 20, 4}); understood {
 			t.Errorf("satisfies(%q) claims to understand", wish)
 		}
 	}

@@ -9,15 +9,18 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
-// nodeAppliances are the versions of Node.js that there are appliances for, the one that is chosen
-// where several would do first.
-var nodeAppliances = []version{{18, 20, 4}, {24, 21, 0}, {22, 23, 3}, {20, 20, 2}}
+// nodeAppliances are the versions of Node.js that there are appliances for, all with long-term support. The newest
+// comes first: it is chosen where several would do.
+var nodeAppliances = []version{{24, 21, 0}, {22, 23, 3}, {20, 20, 2}, {18, 20, 4}}
 
 // runtime is a Node.js that the project's wish and the packages of its lockfile run on, as far as there is one.
 func (a *nodeApp) runtime() coderunner.Runtime {
 	wish, name, where := a.versionWish()
 	asked := name + printable(wish)
 	why, fitting := "the default", nodeAppliances
+	if v, exact := exactVersion(wish); exact && v[0] >= oldestExact && !slices.Contains(nodeAppliances, v) {
+		return a.exactRuntime(v, asked+" in "+where)
+	}
 	if wish != "" {
 		why = fmt.Sprintf("%s in %s", asked, where)
 		fitting = nil
@@ -28,16 +31,14 @@ func (a *nodeApp) runtime() coderunner.Runtime {
 				fitting = append(fitting, v)
 			}
 		}
-		if aliases[strings.ToLower(wish)] == "*" { // whoever asks for the newest
-			slices.SortFunc(fitting, func(a, b version) int { return b.compare(a) })
-		}
 		switch {
 		case !understood:
 			a.warn("The Node.js version %s in %s is not understood; Node.js %d is used.", asked, where, nodeAppliances[0][0])
 			why, fitting = "the default", nodeAppliances
 		case fitting == nil:
-			a.warn("The project asks for another Node.js (%s in %s) than those that there are: 18, 20, 22 and 24. It may fail on %d.", asked, where, nodeAppliances[0][0])
-			return nodeRuntime(nodeAppliances[0], "the default")
+			v := nearest(wish)
+			a.warn("The project asks for another Node.js (%s in %s) than those that there are: 18, 20, 22 and 24, or one exactly, such as 21.7.3. It may fail on %d.", asked, where, v[0])
+			return nodeRuntime(v, "the nearest to "+asked+" in "+where)
 		}
 	}
 	locked := a.lockedEngines()
@@ -49,8 +50,44 @@ func (a *nodeApp) runtime() coderunner.Runtime {
 			return nodeRuntime(v, why)
 		}
 	}
-	a.warnEngines(locked, fitting[0])
+	a.warnEngines(locked, fitting[0], strconv.Itoa(fitting[0][0]))
 	return nodeRuntime(fitting[0], why)
+}
+
+// oldestExact is the oldest major version that npm of the appliances runs on.
+const oldestExact = 18
+
+// exactVersion reads a wish for one version and no other, such as v20.11.1.
+func exactVersion(wish string) (version, bool) {
+	text := strings.TrimSpace(strings.TrimPrefix(wish, "="))
+	v, parts, ok := parseVersion(text)
+	return v, ok && parts == 3 && strings.TrimPrefix(text, "v") == v.String()
+}
+
+// exactRuntime is one version of Node.js, which is put into a sandbox of the nearest appliance. That of 18 has
+// Debian's npm, which runs on Debian's Node.js alone.
+func (a *nodeApp) exactRuntime(v version, why string) coderunner.Runtime {
+	if locked := a.lockedEngines(); len(locked.missing(v)) > 0 {
+		a.warnEngines(locked, v, v.String())
+	}
+	r := nodeRuntime(nearest(fmt.Sprint(max(v[0], 20))), why+", which is fetched for the app")
+	r.Version = v.String()
+	return r
+}
+
+// nearest is the first version with an appliance that is not older than what is wished, or the newest.
+func nearest(wish string) version {
+	for major := 1; major < nodeAppliances[0][0]; major++ {
+		if satisfied, _ := satisfies(wish, version{major, 999, 999}); !satisfied {
+			continue
+		}
+		for _, v := range slices.Backward(nodeAppliances) {
+			if v[0] >= major {
+				return v
+			}
+		}
+	}
+	return nodeAppliances[0]
 }
 
 func nodeRuntime(v version, why string) coderunner.Runtime {
@@ -79,6 +116,8 @@ func (a *nodeApp) versionWish() (wish, name, where string) {
 }
 
 type version [3]int
+
+func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
 
 func (v version) compare(w version) int {
 	for i := range v {

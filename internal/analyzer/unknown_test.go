@@ -40,7 +40,7 @@ func TestUnknownTrees(t *testing.T) {
 // Dockerfile and another language beside it are spoken of.
 func TestSignsBesideNode(t *testing.T) {
 	t.Parallel()
-	plain := node18(func(p *coderunner.Plan) {
+	plain := node24(func(p *coderunner.Plan) {
 		p.Start = coderunner.Choice{Value: "node index.js", Why: "the file index.js"}
 	})
 	checkPlan(t, files("package.json", "{}", "index.js", "", "index.html", ""), plain)

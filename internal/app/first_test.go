@@ -50,7 +50,7 @@ func TestFirstStart(t *testing.T) {
 		return now.State == "SUCCEEDED"
 	})
 	log := strings.Join(s.lines("runs/"+run+"/log"), "\n")
-	begins, ready := strings.Index(log, "The template nodejs-18 is not on this machine yet. Building it;"), strings.Index(log, "The template nodejs-18 is ready after ")
+	begins, ready := strings.Index(log, "The template nodejs-24 is not on this machine yet. Building it;"), strings.Index(log, "The template nodejs-24 is ready after ")
 	if begins < 0 || ready < begins || strings.Contains(log, "postgres") {
 		t.Errorf("the first deploy's log is\n%s", log)
 	}

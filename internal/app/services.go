@@ -19,6 +19,7 @@ import (
 	"github.com/coderunner/coderunner/internal/bundle"
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/edge/daemon"
+	"github.com/coderunner/coderunner/internal/fetch"
 	"github.com/coderunner/coderunner/internal/housekeeping"
 	"github.com/coderunner/coderunner/internal/playbook"
 	"github.com/coderunner/coderunner/internal/project"
@@ -83,7 +84,12 @@ func (a *App) assemble(ctx context.Context, st *store.Store) (s services, err er
 			return s.engine.Secrets(ctx, projectID, deploymentID)
 		},
 		Ended: func(string) { s.engine.Nudge() }}, st, s.provider, a.log)
-	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, CABundle: s.provider.CABundle(), Sources: a.config.Sources, LocalNetworks: containerd.Networks(), AppLimits: a.config.AppLimits,
+	client, err := containerd.SourceClient(a.config.Sources, a.config.CABundle)
+	if err != nil {
+		return s, err
+	}
+	s.engine = playbook.New(playbook.Config{PublicURL: a.addresses.app, NodeJS: fetch.NodeJS{Dir: filepath.Join(a.config.DataDir, "nodejs"), Registry: a.config.Sources.NPMRegistry, Client: fetch.Client{HTTP: client}}.Tar,
+		CABundle: s.provider.CABundle(), Sources: a.config.Sources, LocalNetworks: containerd.Networks(), AppLimits: a.config.AppLimits,
 		DatabaseLimits: a.config.DBLimits, SnapshotBytes: a.config.CacheBytes, PackageCache: a.config.UserCache, KeepReleases: keepReleases, Room: s.house.Room, Ended: s.house.Ask,
 		Output: playbook.Output{Follow: s.collector.Nudge, Drain: s.collector.Drain}}, st, s.provider, s.catalogue, s.bundles, keys, s.projects.Decrypted, s.hub,
 		playbook.Edge{Refresh: s.edge.Refresh, Probe: s.edge.Probe, Drain: s.edge.Drain}, a.log)
@@ -117,8 +123,8 @@ func (a *App) handler() http.Handler {
 // samples are the examples that deploy with one click.
 func samples() []web.Sample {
 	list := []web.Sample{
-		{Sample: views.Sample{Name: "express-postgres", Title: "Guest book", Description: "Express writes and reads entries in a database of its own.", Parts: []string{"Node.js 18", "PostgreSQL 15"}}},
-		{Sample: views.Sample{Name: "node-hello", Title: "Hello", Description: "A web server without dependencies: the fastest way to a URL.", Parts: []string{"Node.js 18"}}},
+		{Sample: views.Sample{Name: "express-postgres", Title: "Guest book", Description: "Express writes and reads entries in a database of its own.", Parts: []string{"Node.js 24", "PostgreSQL 15"}}},
+		{Sample: views.Sample{Name: "node-hello", Title: "Hello", Description: "A web server without dependencies: the fastest way to a URL.", Parts: []string{"Node.js 24"}}},
 	}
 	for i := range list {
 		files, err := fs.Sub(examples.FS, list[i].Name)

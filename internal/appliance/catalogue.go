@@ -10,6 +10,7 @@ package appliance
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"sort"
@@ -36,6 +37,7 @@ type Definition struct {
 	// ServeCommand serves the folder STATIC_DIR on PORT, without a shell; nil where the app's own
 	// start command is what runs. What is not there is answered with the page STATIC_FALLBACK, if that is set.
 	ServeCommand []string
+	Builder      string // the appliance that installs and builds for this one; "" where it does so itself
 
 	template sandbox.Template
 }
@@ -75,6 +77,11 @@ func Load(definitions fs.FS) (*Catalogue, error) {
 		}
 		c.byName[definition.Name] = definition
 		c.names = append(c.names, definition.Name)
+	}
+	for _, d := range c.byName {
+		if d.Builder != "" && c.byName[d.Builder].Kind != coderunner.BuilderAppliance {
+			problems = append(problems, fmt.Errorf("%s/appliance.yaml: runtime.builder is %q, which is no appliance of kind builder", d.Name, d.Builder))
+		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, coderunner.Errorf(coderunner.Invalid, "%w", err)

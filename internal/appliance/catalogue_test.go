@@ -143,7 +143,11 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, version: latest, into: /usr}]", `has version "latest"`},
 		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, version: 1.2.3, into: usr}]", `goes into "usr"`},
 		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, version: 1.2.3, into: /usr}]", "has no integrity"},
+		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{module: a, version: v1.2.3, into: /usr}]", `"a", which is no package of npm's and no module of Go's`},
+		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{module: a.org/b, version: v1.2.3, integrity: {x64: h1:x}, into: /usr}]", `integrity x64: "h1:x"`},
+		{"setup: setup.sh", "setup: setup.sh\ndownloads: [{npm: a, module: a.org/b, version: v1.2.3, into: /usr}]", "one entry for each"},
 		{"setup: setup.sh", "setup: setup.sh\nruntime: {serve: [/usr/bin/true]}", "there is a runtime section"},
+		{"kind: database", "kind: builder\nruntime: {builder: other}", "kind is builder, and there is a runtime section"},
 		{"kind: database", "kind: runtime\nruntime: {serve: [serve]}", "runtime.serve must be a list"},
 		{"suite: bookworm", "suite: ../x", `suite is "../x"`},
 		{"[store, libstore-dev]", "[store, '-o evil']", `packages has "-o evil"`},
@@ -173,6 +177,11 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		if coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "redis-1") {
 			t.Errorf("%s → %q gives %v, want something about %q", c.from, c.to, err, c.want)
 		}
+	}
+	runtime, _, _ := strings.Cut(database, "database:")
+	runtime = strings.Replace(runtime, "kind: ", "kind: runtime #", 1) + "runtime: {builder: redis-1}\n"
+	if _, err := Load(folder(runtime)); coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), `runtime.builder is "redis-1", which is no appliance of kind builder`) {
+		t.Errorf("a builder that is none gives %v", err)
 	}
 	if _, err := Load(fstest.MapFS{}); err == nil {
 		t.Error("an empty catalogue is taken")
@@ -205,6 +214,9 @@ func TestShippedAppliances(t *testing.T) {
 	node, err := catalogue.Get("nodejs-18")
 	if err != nil || node.Kind != coderunner.RuntimeAppliance || node.Template().User.Name != "app" || node.Template().WorkDir != "/app" {
 		t.Errorf("nodejs-18: %+v, %v", node, err)
+	}
+	if golang, err := catalogue.Get("go"); err != nil || golang.Kind != coderunner.RuntimeAppliance || golang.Builder != "generic-builder" {
+		t.Errorf("go: %+v, %v", golang, err)
 	}
 	for name, port := range map[string]int{"postgres-15": 5432, "mysql": 3306, "redis-7": 6379} {
 		d, err := catalogue.Get(name)

@@ -79,24 +79,39 @@ func (doc document) checkAccount() (problems []string) {
 	return problems
 }
 
+// downloadRules are how the downloads of a registry are written.
+type downloadRules struct{ name, version, arch, hash, integrity string }
+
+var (
+	npmDownload = downloadRules{`(@[a-z0-9-]+/)?[a-z0-9{}._-]+`, `[0-9]+\.[0-9]+\.[0-9]+`, `any|x64|arm64`, `sha512-[A-Za-z0-9+/]{86}==`, "sha512- and base64, for any, x64 or arm64"}
+	goDownload  = downloadRules{`[a-z0-9.-]+(/[A-Za-z0-9._~-]+)+`, `v[0-9]+\.[0-9]+\.[0-9]+(-[A-Za-z0-9{}.-]+)?`, `any|amd64|arm64`, `h1:[A-Za-z0-9+/]{43}=`, "h1: and base64 as in a go.sum, for any, amd64 or arm64"}
+)
+
 func (doc document) checkDownloads() (problems []string) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	for _, d := range doc.Downloads {
-		if !matches(`(@[a-z0-9-]+/)?[a-z0-9{}._-]+`, d.Package) {
-			wrong("downloads has %q, which is no package of npm's", d.Package)
+		name, rules := d.Package, npmDownload
+		if d.Module != "" {
+			name, rules = d.Module, goDownload
 		}
-		if !matches(`[0-9]+\.[0-9]+\.[0-9]+`, d.Version) {
-			wrong("the download %s has version %q; name one exactly", d.Package, d.Version)
+		if d.Package != "" && d.Module != "" {
+			wrong("a download is both npm's %s and Go's %s; write one entry for each", d.Package, d.Module)
+		}
+		if !matches(rules.name, name) {
+			wrong("downloads has %q, which is no package of npm's and no module of Go's", name)
+		}
+		if !matches(rules.version, d.Version) {
+			wrong("the download %s has version %q; name one exactly", name, d.Version)
 		}
 		if !isPlace(d.Into) {
-			wrong("the download %s goes into %q; it must be an absolute path", d.Package, d.Into)
+			wrong("the download %s goes into %q; it must be an absolute path", name, d.Into)
 		}
 		if len(d.Integrity) == 0 {
-			wrong("the download %s has no integrity", d.Package)
+			wrong("the download %s has no integrity", name)
 		}
 		for arch, hash := range d.Integrity {
-			if !matches(`any|x64|arm64`, arch) || !matches(`sha512-[A-Za-z0-9+/]{86}==`, hash) {
-				wrong("the download %s has integrity %s: %q; it must be sha512- and base64, for any, x64 or arm64", d.Package, arch, hash)
+			if !matches(rules.arch, arch) || !matches(rules.hash, hash) {
+				wrong("the download %s has integrity %s: %q; it must be %s", name, arch, hash, rules.integrity)
 			}
 		}
 	}
@@ -106,9 +121,12 @@ func (doc document) checkDownloads() (problems []string) {
 func (doc document) checkKind(files *Files) (problems []string) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	switch doc.Kind {
-	case coderunner.RuntimeAppliance:
+	case coderunner.RuntimeAppliance, coderunner.BuilderAppliance:
 		if doc.Database != nil {
-			wrong("kind is runtime, and there is a database section")
+			wrong("kind is %s, and there is a database section", doc.Kind)
+		}
+		if doc.Kind == coderunner.BuilderAppliance && (doc.Runtime.Serve != nil || doc.Runtime.Builder != "") {
+			wrong("kind is builder, and there is a runtime section")
 		}
 		if doc.Runtime.Serve != nil {
 			problems = append(problems, checkCommand("runtime.serve", doc.Runtime.Serve, files)...)
@@ -116,10 +134,10 @@ func (doc document) checkKind(files *Files) (problems []string) {
 		return problems
 	case coderunner.DatabaseAppliance:
 	default:
-		wrong("kind is %q; it is either runtime or database", doc.Kind)
+		wrong("kind is %q; it is runtime, builder or database", doc.Kind)
 		return problems
 	}
-	if doc.Runtime.Serve != nil {
+	if doc.Runtime.Serve != nil || doc.Runtime.Builder != "" {
 		wrong("kind is database, and there is a runtime section")
 	}
 	if doc.Database == nil {

@@ -29,6 +29,7 @@ type document struct {
 	Packages    []string                 `yaml:"packages"`
 	Downloads   []struct {
 		Package   string            `yaml:"npm"`
+		Module    string            `yaml:"module"`
 		Version   string            `yaml:"version"`
 		Integrity map[string]string `yaml:"integrity"`
 		Into      string            `yaml:"into"`
@@ -43,7 +44,8 @@ type document struct {
 	Env     map[string]string `yaml:"env"`
 	Setup   string            `yaml:"setup"`
 	Runtime struct {
-		Serve []string `yaml:"serve"`
+		Serve   []string `yaml:"serve"`
+		Builder string   `yaml:"builder"`
 	} `yaml:"runtime"`
 	Database *struct {
 		Protocol coderunner.Protocol `yaml:"protocol"`
@@ -108,7 +110,7 @@ func (doc document) definition(files *Files) (Definition, error) {
 	}
 	d := Definition{
 		Name: doc.Name, Title: doc.Title, Description: strings.TrimSpace(doc.Description), Kind: doc.Kind,
-		Digest: digest, ServeCommand: doc.Runtime.Serve, template: t,
+		Digest: digest, ServeCommand: doc.Runtime.Serve, Builder: doc.Runtime.Builder, template: t,
 	}
 	if doc.Database != nil {
 		d.Database = &DatabaseSpec{

@@ -15,5 +15,6 @@ type ApplianceKind string
 
 const (
 	RuntimeAppliance  ApplianceKind = "runtime"
+	BuilderAppliance  ApplianceKind = "builder" // installs and builds for a runtime, and runs nothing
 	DatabaseAppliance ApplianceKind = "database"
 )

@@ -2,6 +2,7 @@ package coderunner
 
 import (
 	"maps"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,7 +17,7 @@ type Choice struct {
 // Runtime names the language a plan runs on and the appliance that provides it.
 type Runtime struct {
 	Name      string `json:"name"`      // "nodejs", "python", …
-	Version   string `json:"version"`   // "18"
+	Version   string `json:"version"`   // "18"; "20.11.1" where the project asks for exactly that
 	Appliance string `json:"appliance"` // catalogue name: "nodejs-18"
 	Why       string `json:"why,omitempty"`
 }
@@ -25,6 +26,17 @@ type Runtime struct {
 func RuntimeTitle(name string) string {
 	return map[string]string{"nodejs": "Node.js", "python": "Python", "go": "Go", "manifest": "Manifest", "static": "static sites"}[name]
 }
+
+// ExactNode is the version of Node.js that is put into the app's sandbox beside the appliance's own, as
+// in "20.11.1"; "" where the latter is what the project runs on.
+func (r Runtime) ExactNode() string {
+	if r.Name == "nodejs" && exactVersion.MatchString(r.Version) {
+		return r.Version
+	}
+	return ""
+}
+
+var exactVersion = regexp.MustCompile(`^\d{1,3}\.\d{1,4}\.\d{1,4}$`)
 
 // NotOffered is the refusal of a plan whose appliance the server's catalogue does not have.
 func (r Runtime) NotOffered() *Error {

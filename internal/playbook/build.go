@@ -32,7 +32,7 @@ func install(ctx context.Context, st *step) error {
 	if err := st.become(ctx, coderunner.Building); err != nil {
 		return err
 	}
-	def, err := st.e.catalogue.Get(st.deployment.Plan.Runtime.Appliance)
+	def, err := st.e.building(st.deployment.Plan)
 	if err != nil {
 		return err
 	}
@@ -63,12 +63,12 @@ func install(ctx context.Context, st *step) error {
 	}
 	defer release()
 	record := coderunner.SnapshotRecord{Name: result.Snapshot, Kind: coderunner.DependencySnapshot, Basis: deps.basis}
-	done, err := st.installOnTop(ctx, t, deps, env, record)
+	done, err := st.installOnTop(ctx, deps, env, record)
 	if err != nil {
 		return err
 	}
 	if !done {
-		if err := st.installAfresh(ctx, t, deps, env, record); err != nil {
+		if err := st.installAfresh(ctx, def, deps, env, record); err != nil {
 			return err
 		}
 	}
@@ -99,13 +99,14 @@ func (st *step) keeps(ctx context.Context, name string) (bool, error) {
 }
 
 // installAfresh runs the install command in a builder made from the template.
-func (st *step) installAfresh(ctx context.Context, t sandbox.Template, deps dependencies, env map[string]string, record coderunner.SnapshotRecord) error {
+func (st *step) installAfresh(ctx context.Context, def appliance.Definition, deps dependencies, env map[string]string, record coderunner.SnapshotRecord) error {
 	name := "install-" + st.run.ID
 	files := st.code()
 	if deps.manifests != nil {
 		files = []sandbox.Archive{{Dir: "/app", Tar: func() (io.ReadCloser, error) { return manifestsTar(deps.manifests) }}}
 	}
-	if err := st.builder(ctx, name, sandbox.Spec{Template: t.TemplateRef, Files: files}); err != nil {
+	files = append(st.exactNode(ctx, st.Name, def), files...)
+	if err := st.builder(ctx, name, sandbox.Spec{Template: def.Template().TemplateRef, Files: files}); err != nil {
 		return err
 	}
 	if err := st.runCommand(ctx, name, st.deployment.Plan.Install.Value, env); err != nil {
@@ -121,7 +122,7 @@ const maxDepth = 4
 // that it wants now, which costs a fraction of a clean install, and compares the
 // result with the lockfile. It answers false when that cannot be done or came out
 // otherwise; nothing of it is kept then.
-func (st *step) installOnTop(ctx context.Context, t sandbox.Template, deps dependencies, env map[string]string, record coderunner.SnapshotRecord) (bool, error) {
+func (st *step) installOnTop(ctx context.Context, deps dependencies, env map[string]string, record coderunner.SnapshotRecord) (bool, error) {
 	if deps.basis == "" {
 		return false, nil
 	}
@@ -188,11 +189,11 @@ func build(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	builtOn, err := st.e.catalogue.Get(st.deployment.Plan.Runtime.Appliance)
+	def, err := st.e.building(st.deployment.Plan)
 	if err != nil {
 		return err
 	}
-	from, err := st.rootFrom(ctx, before, builtOn)
+	from, err := st.rootFrom(ctx, before, def)
 	if err != nil {
 		return err
 	}
@@ -228,10 +229,10 @@ func (x *execution) rootFrom(ctx context.Context, r coderunner.Release, def appl
 		if err != nil {
 			return spec, err
 		}
-		spec.Template = t.TemplateRef
+		spec.Template, spec.Files = t.TemplateRef, x.exactNode(ctx, "sandbox", def)
 	}
 	if r.Code {
-		spec.Files = x.code()
+		spec.Files = append(spec.Files, x.code()...)
 	}
 	return spec, nil
 }

@@ -43,6 +43,8 @@ func readDependencies(tree fs.FS, sha string, plan coderunner.Plan, usual, templ
 		d.manifests, whole, err = nodeManifests(tree, plan.Root)
 	case "python":
 		d.manifests, whole, err = pythonManifests(tree, plan)
+	case "go":
+		d.manifests, whole, err = goManifests(tree, plan)
 	default:
 		whole = true
 	}
@@ -51,6 +53,9 @@ func readDependencies(tree fs.FS, sha string, plan coderunner.Plan, usual, templ
 	}
 	whole = whole || plan.Install.Value != usual
 	base := newDigest("template", template, "project", project, "command", plan.Install.Value, "root", plan.Root)
+	if exact := plan.Runtime.ExactNode(); exact != "" {
+		base.add("node", exact)
+	}
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		base.add("env "+key, env[key])
 	}

@@ -55,6 +55,7 @@ func TestWhatDependenciesDependOn(t *testing.T) {
 		"the lockfile":    {change: set("package-lock.json", `{"packages": {"": {}}}`), key: true},
 		"the registry":    {change: set(".npmrc", "save=false"), key: true},
 		"a variable":      {change: func(_ fstest.MapFS, _ *coderunner.Plan, env map[string]string) { env["TOKEN"] = "y" }, key: true, basis: true},
+		"the Node.js":     {change: func(_ fstest.MapFS, p *coderunner.Plan, _ map[string]string) { p.Runtime.Version = "18.19.0" }, key: true, basis: true},
 		"the command":     {change: func(_ fstest.MapFS, p *coderunner.Plan, _ map[string]string) { p.Install.Value = "npm ci --omit=dev" }, key: true, basis: true, wholeCode: true},
 		"a hook":          {change: set("package.json", strings.Replace(manifest, `"start"`, `"postinstall": "x", "start"`, 1)), key: true, basis: true, wholeCode: true},
 		"a local package": {change: set("package.json", strings.Replace(manifest, "2.1.3", "file:./ms", 1)), key: true, basis: true, wholeCode: true},

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -54,9 +55,10 @@ type Config struct {
 	Reconcile     time.Duration // how often the provider is compared with what we believe; 10 s
 
 	PublicURL      func(slug string) (host, url string)
-	CABundle       string             // path inside the sandbox of the CA bundle for build steps, "" for none
-	Sources        coderunner.Sources // of packages, for builds and apps
-	LocalNetworks  string             // that no proxy is asked for, as NO_PROXY is written
+	CABundle       string                                                           // path inside the sandbox of the CA bundle for build steps, "" for none
+	Sources        coderunner.Sources                                               // of packages, for builds and apps
+	LocalNetworks  string                                                           // that no proxy is asked for, as NO_PROXY is written
+	NodeJS         func(ctx context.Context, version string) (io.ReadCloser, error) // opens a version as a tar stream, see fetch.NodeJS
 	AppLimits      sandbox.Limits
 	DatabaseLimits sandbox.Limits
 	Room           func() error // refuses what needs new disk while there is too little; nil allows all

@@ -45,6 +45,9 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 	addDefaults(env, x.e.cfg.Sources.Environment(x.e.cfg.LocalNetworks))
 	dir := appDir(x.deployment.Plan)
 	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	if x.deployment.Plan.Runtime.ExactNode() != "" {
+		path = exactNodeDir + "/package/bin:" + path
+	}
 	for _, tools := range toolDirs[x.deployment.Plan.Runtime.Name] {
 		path = dir + tools + ":/app" + tools + ":" + path
 	}
@@ -73,6 +76,9 @@ func (x *execution) buildEnv(ctx context.Context) (map[string]string, error) {
 		// Only here: it makes every start of Node 1.6 times slower.
 		defaults["NODE_EXTRA_CA_CERTS"] = x.e.cfg.CABundle
 		defaults["PIP_CERT"], defaults["REQUESTS_CA_BUNDLE"] = x.e.cfg.CABundle, x.e.cfg.CABundle
+	}
+	if x.deployment.Plan.Runtime.ExactNode() != "" {
+		defaults["npm_config_nodedir"] = exactNodeDir + "/package" // the headers that native modules are compiled against
 	}
 	addDefaults(env, defaults)
 	if x.e.cfg.PackageCache > 0 {

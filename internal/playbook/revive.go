@@ -164,10 +164,10 @@ func (e *Engine) bootApp(ctx context.Context, x *execution, name string) error {
 		if err != nil {
 			return err
 		}
-		root.Template = def.Template().TemplateRef
+		root.Template, root.Files = def.Template().TemplateRef, x.exactNode(ctx, "", def)
 	}
 	if x.deployment.Release != nil && x.deployment.Release.Code {
-		root.Files = x.code()
+		root.Files = append(root.Files, x.code()...)
 	}
 	return e.boot(ctx, x.appSpec(name, root))
 }

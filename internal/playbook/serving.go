@@ -18,10 +18,22 @@ import (
 // staticAppliance serves the files of plans that have no process of their own.
 const staticAppliance = "static"
 
-// serving is what the app runs on. What it is built on is the plan's own appliance.
+// building is what the plan's install and build commands run on: the plan's own appliance, or its builder.
+func (e *Engine) building(plan coderunner.Plan) (appliance.Definition, error) {
+	def, err := e.catalogue.Get(plan.Runtime.Appliance)
+	if err != nil || def.Builder == "" {
+		return def, err
+	}
+	return e.catalogue.Get(def.Builder)
+}
+
+// serving is what the app runs on. One that is not built, such as go run, runs where it would be.
 func (e *Engine) serving(plan coderunner.Plan) (appliance.Definition, error) {
-	if plan.Static() {
+	switch {
+	case plan.Static():
 		return e.catalogue.Get(staticAppliance)
+	case plan.Build.Value == "":
+		return e.building(plan)
 	}
 	return e.catalogue.Get(plan.Runtime.Appliance)
 }
@@ -81,13 +93,20 @@ func startWith(plan coderunner.Plan) []string {
 
 // moveOver brings what a build has made into a sandbox of the appliance that serves it, at
 // the same place, and answers that sandbox; where it was built is where it runs, that is the builder.
+// Of a site that is the folder to serve, of a program all of /app: it may read its templates there.
 func (st *step) moveOver(ctx context.Context, builder string) (string, error) {
 	plan := st.deployment.Plan
 	def, err := st.e.serving(plan)
-	if err != nil || def.Name == plan.Runtime.Appliance {
+	if err != nil {
+		return "", err
+	}
+	if from, err := st.e.building(plan); err != nil || from.Name == def.Name {
 		return builder, err
 	}
-	dir := staticDir(plan)
+	dir := "/app"
+	if plan.Static() {
+		dir = staticDir(plan)
+	}
 	first, err := st.find(ctx, builder, dir, "-mindepth", "1", "-maxdepth", "1", "-print", "-quit")
 	if err != nil {
 		return "", err

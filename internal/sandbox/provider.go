@@ -225,13 +225,15 @@ type Template struct {
 	WorkDir   string            // made, owned by User
 }
 
-// Download is a .tar.gz of an npm registry, whatever its content. It is what the template was
-// written with, or there is no template.
+// Download is a package of an npm registry or a module of a Go proxy, whatever its content. It is what
+// the template was written with, or there is no template. {arch} in Package and Version is
+// the registry's word for the machine's architecture: x64 or arm64 for npm, amd64 or arm64 for Go.
 type Download struct {
-	Package   string            // "npm"; {arch} in it is npm's word for the machine's architecture: x64, arm64
+	Package   string            // npm's: "npm", "node-linux-{arch}"; or
+	Module    string            `json:",omitempty"` // Go's: "golang.org/toolchain"
 	Version   string            // exact
-	Integrity map[string]string // "sha512-" and base64, by npm's word for the architecture, "any" for all
-	Into      string            // absolute; the archive's single folder becomes this one
+	Integrity map[string]string // by architecture, "any" for all: "sha512-" and base64 for npm, "h1:" and base64 as in a go.sum
+	Into      string            // absolute; the archive's files become this folder's
 }
 
 // User is the account that processes run as inside a sandbox.

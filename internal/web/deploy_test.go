@@ -1,14 +1,19 @@
 package web_test
 
 import (
+	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/PuerkitoBio/goquery"
 
+	"github.com/coderunner/coderunner/appliances"
+	"github.com/coderunner/coderunner/internal/appliance"
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/web"
 )
 
 // planForm reads the plan page's form as a browser would send it.
@@ -147,10 +152,18 @@ func TestPlanOfWhatIsNotRecognised(t *testing.T) {
 	}
 }
 
+// withoutGo are the definitions of a server that has no appliance for Go.
+type withoutGo struct{ fs.FS }
+
+func (w withoutGo) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(w.FS, name)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "go" }), err
+}
+
 // What the server has no appliance for is said before and after Deploy, and can be given another.
 func TestPlanOfWhatTheServerCannotRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(s *web.Services) { s.Catalogue = must(appliance.Load(withoutGo{appliances.FS}))(t) })
 	files := archive(t, "go.mod", "module example.org/poems\n\ngo 1.22\n", "main.go", "package main\n\nimport \"net/http\"\n\nfunc main() { http.ListenAndServe(\":8080\", nil) }\n")
 	p, up, err := w.projects.NewFromUpload(t.Context(), w.ada.user.ID, "poems", "poems.tar", strings.NewReader(string(files)), nil)
 	if err != nil {
@@ -158,7 +171,7 @@ func TestPlanOfWhatTheServerCannotRun(t *testing.T) {
 	}
 	const sentence = "This server cannot run Go yet: it has no appliance go."
 	page := w.ada.get("/projects/"+p.ID+"/bundles/"+up.ID).want(http.StatusOK).wantText("#error-appliance", sentence).
-		wantValue("input[name=build]", "go build -trimpath -o bin/app .")
+		wantValue("input[name=build]", "go build -o bin/app .")
 	action, form := planForm(page)
 	w.ada.post(action, form).want(http.StatusUnprocessableEntity).wantText("#error-appliance", sentence)
 	form.Set("appliance", "nodejs-18")

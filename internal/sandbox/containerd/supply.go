@@ -29,6 +29,15 @@ func (s supply) registry() string {
 	return defaultRegistry
 }
 
+// goProxy is the first that GOPROXY names, without a slash at the end: Go's own where that is none.
+func (s supply) goProxy() string {
+	first, _, _ := strings.Cut(strings.ReplaceAll(s.sources.GoProxy, "|", ","), ",")
+	if !strings.Contains(first, "://") {
+		return defaultGoProxy
+	}
+	return strings.TrimSuffix(first, "/")
+}
+
 // aptSources are the files of apt's sources for a suite, by name: the mirror's, or else
 // those of this machine.
 func (s supply) aptSources(suite string) (map[string]string, error) {

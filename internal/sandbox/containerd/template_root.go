@@ -62,7 +62,7 @@ func buildRoot(ctx context.Context, from supply, work string, t sandbox.Template
 			return err
 		}
 	}
-	if err := fetch(ctx, from, work, t, say); err != nil {
+	if err := download(ctx, from, work, t, say); err != nil {
 		return err
 	}
 	if t.Files != nil {
