@@ -36,6 +36,9 @@ type Definition struct {
 	// ServeCommand serves the folder STATIC_DIR on PORT, without a shell; nil where the app's own
 	// start command is what runs. What is not there is answered with the page STATIC_FALLBACK, if that is set.
 	ServeCommand []string
+	// VolumePath is where the app's sandboxes have the project's own volume, "" for none. It is
+	// owned by the template's user, outlives deployments, and is told to the app as DATA_DIR.
+	VolumePath string
 
 	template sandbox.Template
 }

@@ -82,6 +82,12 @@ func (doc document) checkAccount() (problems []string) {
 func (doc document) checkDownloads() (problems []string) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	for _, d := range doc.Downloads {
+		if d.Lockfile != "" {
+			if d.Package != "" || d.Version != "" || d.Into != "" || len(d.Integrity) > 0 {
+				wrong("the download with the lockfile %q has more than that", d.Lockfile)
+			}
+			continue
+		}
 		if !matches(`(@[a-z0-9-]+/)?[a-z0-9{}._-]+`, d.Package) {
 			wrong("downloads has %q, which is no package of npm's", d.Package)
 		}
@@ -113,13 +119,16 @@ func (doc document) checkKind(files *Files) (problems []string) {
 		if doc.Runtime.Serve != nil {
 			problems = append(problems, checkCommand("runtime.serve", doc.Runtime.Serve, files)...)
 		}
+		if doc.Runtime.Volume != "" && !isPlace(doc.Runtime.Volume) {
+			wrong("runtime.volume is %q; it must be an absolute path", doc.Runtime.Volume)
+		}
 		return problems
 	case coderunner.DatabaseAppliance:
 	default:
 		wrong("kind is %q; it is either runtime or database", doc.Kind)
 		return problems
 	}
-	if doc.Runtime.Serve != nil {
+	if doc.Runtime.Serve != nil || doc.Runtime.Volume != "" {
 		wrong("kind is database, and there is a runtime section")
 	}
 	if doc.Database == nil {

@@ -32,6 +32,7 @@ type document struct {
 		Version   string            `yaml:"version"`
 		Integrity map[string]string `yaml:"integrity"`
 		Into      string            `yaml:"into"`
+		Lockfile  string            `yaml:"lockfile"` // of npm, among the files; or this, and nothing else
 	} `yaml:"downloads"`
 	User struct {
 		Name string `yaml:"name"`
@@ -43,7 +44,8 @@ type document struct {
 	Env     map[string]string `yaml:"env"`
 	Setup   string            `yaml:"setup"`
 	Runtime struct {
-		Serve []string `yaml:"serve"`
+		Serve  []string `yaml:"serve"`
+		Volume string   `yaml:"volume"`
 	} `yaml:"runtime"`
 	Database *struct {
 		Protocol coderunner.Protocol `yaml:"protocol"`
@@ -96,7 +98,15 @@ func (doc document) definition(files *Files) (Definition, error) {
 		WorkDir:     doc.WorkDir,
 	}
 	for _, d := range doc.Downloads {
-		t.Downloads = append(t.Downloads, sandbox.Download(d))
+		if d.Lockfile == "" {
+			t.Downloads = append(t.Downloads, sandbox.Download{Package: d.Package, Version: d.Version, Integrity: d.Integrity, Into: d.Into})
+			continue
+		}
+		list, err := lockfileDownloads(rootOf(files), d.Lockfile)
+		if err != nil {
+			return Definition{}, fmt.Errorf("appliance %s: %w", doc.Name, err)
+		}
+		t.Downloads = append(t.Downloads, list...)
 	}
 	digest, err := templateDigest(t, files)
 	if err != nil {
@@ -108,7 +118,7 @@ func (doc document) definition(files *Files) (Definition, error) {
 	}
 	d := Definition{
 		Name: doc.Name, Title: doc.Title, Description: strings.TrimSpace(doc.Description), Kind: doc.Kind,
-		Digest: digest, ServeCommand: doc.Runtime.Serve, template: t,
+		Digest: digest, ServeCommand: doc.Runtime.Serve, VolumePath: doc.Runtime.Volume, template: t,
 	}
 	if doc.Database != nil {
 		d.Database = &DatabaseSpec{

@@ -229,6 +229,7 @@ type Download struct {
 	Version   string            // exact
 	Integrity map[string]string // "sha512-" and base64, by npm's word for the architecture, "any" for all
 	Into      string            // absolute; the archive's single folder becomes this one
+	Only      string            `json:",omitempty"` // the one architecture that wants it, in npm's word; "" for all
 }
 
 // User is the account that processes run as inside a sandbox.

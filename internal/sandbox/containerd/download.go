@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha512"
 	"encoding/base64"
@@ -12,8 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/sandbox"
@@ -25,6 +29,9 @@ const defaultRegistry = "https://registry.npmjs.org"
 const (
 	downloadTime  = 15 * time.Minute
 	downloadBytes = 512 << 20 // the largest archive
+
+	downloadsAtOnce = 8
+	toldSingly      = 8 // of more downloads only their number is told
 )
 
 // npmArch is npm's word for this machine's architecture.
@@ -39,26 +46,31 @@ func fetch(ctx context.Context, registry, work string, t sandbox.Template, say f
 	}
 	ctx, cancel := context.WithTimeout(ctx, downloadTime)
 	defer cancel()
-	for i, d := range t.Downloads {
-		name := strings.ReplaceAll(d.Package, "{arch}", npmArch)
-		integrity := d.Integrity[npmArch]
-		if integrity == "" {
-			integrity = d.Integrity["any"]
-		}
-		if integrity == "" {
-			return coderunner.Errorf(coderunner.Invalid, "The template %s has no %s for this machine's architecture, %s.", t.Name, name, runtime.GOARCH)
-		}
-		say("Downloading %s %s …", name, d.Version)
-		from := registry + "/" + url.PathEscape(name) + "/-/" + url.PathEscape(name[strings.LastIndex(name, "/")+1:]) + "-" + d.Version + ".tgz"
-		file := filepath.Join(dir, fmt.Sprintf("%02d", i))
-		if err := os.WriteFile(file+".into", []byte(d.Into), 0o600); err != nil {
-			return err
-		}
-		if err := download(ctx, from, file+".tgz", integrity); err != nil {
-			return err
-		}
+	wanted := slices.DeleteFunc(slices.Clone(t.Downloads), func(d sandbox.Download) bool { return d.Only != "" && d.Only != npmArch })
+	if len(wanted) > toldSingly {
+		say("Downloading %d packages …", len(wanted))
 	}
-	return nil
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(downloadsAtOnce)
+	for i, d := range wanted {
+		name := strings.ReplaceAll(d.Package, "{arch}", npmArch)
+		if len(wanted) <= toldSingly {
+			say("Downloading %s %s …", name, d.Version)
+		}
+		file := filepath.Join(dir, fmt.Sprintf("%04d", i))
+		all.Go(func() error {
+			integrity := cmp.Or(d.Integrity[npmArch], d.Integrity["any"])
+			if integrity == "" {
+				return coderunner.Errorf(coderunner.Invalid, "The template %s has no %s for this machine's architecture, %s.", t.Name, name, runtime.GOARCH)
+			}
+			from := registry + "/" + url.PathEscape(name) + "/-/" + url.PathEscape(name[strings.LastIndex(name, "/")+1:]) + "-" + d.Version + ".tgz"
+			if err := os.WriteFile(file+".into", []byte(d.Into), 0o600); err != nil {
+				return err
+			}
+			return download(ctx, from, file+".tgz", integrity)
+		})
+	}
+	return all.Wait()
 }
 
 // download writes what is at an address into a new file, and refuses what has another hash.

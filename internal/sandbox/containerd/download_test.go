@@ -33,8 +33,8 @@ func TestDownloadsAreWhatTheTemplateWasWrittenWith(t *testing.T) {
 		var said []string
 		template := sandbox.Template{TemplateRef: sandbox.TemplateRef{Name: "box"}, Downloads: []sandbox.Download{{Package: name, Version: "1.2.3", Integrity: integrity, Into: "/usr/local"}}}
 		err := fetch(t.Context(), registry, work, template, func(format string, args ...any) { said = append(said, format) })
-		got, _ := os.ReadFile(filepath.Join(work, "downloads", "00.tgz"))
-		if into, _ := os.ReadFile(filepath.Join(work, "downloads", "00.into")); err == nil && string(into) != "/usr/local" {
+		got, _ := os.ReadFile(filepath.Join(work, "downloads", "0000.tgz"))
+		if into, _ := os.ReadFile(filepath.Join(work, "downloads", "0000.into")); err == nil && string(into) != "/usr/local" {
 			t.Errorf("it goes into %q", into)
 		}
 		return string(got), said, err
