@@ -37,7 +37,7 @@ type Definition struct {
 	// start command is what runs. What is not there is answered with the page STATIC_FALLBACK, if that is set.
 	ServeCommand []string
 	// VolumePath is where the app's sandboxes have the project's own volume, "" for none. It is
-	// owned by the template's user, outlives deployments, and is told to the app as DATA_DIR.
+	// owned by the template's user and outlives deployments.
 	VolumePath string
 
 	template sandbox.Template

@@ -47,7 +47,7 @@ func newMatrix(t *testing.T) *matrix {
 	m := &matrix{steps: map[string][]string{}, cells: map[string]string{}, engine: New(Config{}, nil, nil, nil, nil, nil, nil, nil, Edge{}, nil)}
 	databases := []store.SealedDatabase{{Database: coderunner.Database{Appliance: "postgres-15"}}}
 	title := func(appliance string) string { return appliance }
-	deploy, release := deploySteps(lanePlan(""), databases, title), releaseSteps(databases, title)
+	deploy, release := deploySteps(lanePlan(""), databases, title), releaseSteps(lanePlan(""), databases, title)
 	for book, list := range map[string][]coderunner.Step{DeployPlaybook: deploy, RedeployPlaybook: deploy, RollbackPlaybook: release,
 		RestartPlaybook: release, StartPlaybook: release, StopPlaybook: stopSteps(true), DestroyPlaybook: destroySteps()} {
 		for _, s := range list {

@@ -79,6 +79,9 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		if deployment, err = s.CreateDeployment(ctx, n); err != nil {
 			return err
 		}
+		if err := e.ensureBackend(ctx, s, project, n.Plan); err != nil {
+			return err
+		}
 		for _, name := range newDatabases {
 			if _, err := s.EnsureDatabase(ctx, newDatabase(project.ID, name)); err != nil {
 				return err
@@ -93,7 +96,7 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		}
 		list := deploySteps(n.Plan, databases, e.title)
 		if n.Origin == coderunner.FromRollback {
-			list = releaseSteps(databases, e.title)
+			list = releaseSteps(n.Plan, databases, e.title)
 		}
 		if book == DeployPlaybook { // there is no version before this one
 			list[len(list)-1].Title = "Clean up"
