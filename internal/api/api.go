@@ -45,6 +45,9 @@ type Engine interface {
 	StopApp(ctx context.Context, userID, projectID string, databases bool) (coderunner.Run, error)
 	// Databases answers the project's databases, without their passwords.
 	Databases(ctx context.Context, userID, projectID string) ([]coderunner.DatabaseStatus, error)
+	// Backend answers what a project on Manifest has, nil for another; RevealAdmin the login of its administrator.
+	Backend(ctx context.Context, userID, projectID string) (*coderunner.Backend, error)
+	RevealAdmin(ctx context.Context, userID, projectID string) (coderunner.AdminLogin, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -135,6 +138,8 @@ func (s *server) routes() {
 	private(s, post("/projects/{id}/stop", "stop", "Stop the app; everything but what it wrote beside its databases is kept", http.StatusAccepted), s.stop)
 	s.variableOperations()
 	private(s, get("/projects/{id}/databases", "list-databases", "List a project's databases, without their passwords"), s.listDatabases)
+	private(s, get("/projects/{id}/backend", "get-backend", "Get what a project on Manifest has beside its deployments"), s.getBackend)
+	private(s, post("/projects/{id}/backend/administrator", "reveal-administrator", "Get the login of the backend's administrator; that it was asked for is recorded", http.StatusOK), s.revealAdmin)
 	private(s, runtimeLogOperation(s.huma), s.runtimeLog)
 	private(s, runtimeEventsOperation(), s.runtimeEvents)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)

@@ -58,6 +58,9 @@ type Engine interface {
 	DeploymentVariables(ctx context.Context, projectID, deploymentID string) (coderunner.Variables, error)
 	// Databases answers the project's databases, without their passwords.
 	Databases(ctx context.Context, userID, projectID string) ([]coderunner.DatabaseStatus, error)
+	// Backend answers what a project on Manifest has, nil for another; RevealAdmin the login of its administrator.
+	Backend(ctx context.Context, userID, projectID string) (*coderunner.Backend, error)
+	RevealAdmin(ctx context.Context, userID, projectID string) (coderunner.AdminLogin, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -182,6 +185,7 @@ func (s *site) routes(r chi.Router) {
 		r.Get("/variables", s.private(s.variables))
 		r.Post("/variables", s.private(s.saveVariables))
 		r.Get("/databases", s.private(s.databases))
+		r.Post("/administrator", s.private(s.revealAdmin))
 		r.Get("/bundles/{bundle}", s.private(s.plan))
 		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
 		r.Post("/redeploy", s.private(s.act(s.redeploy)))
