@@ -27,3 +27,18 @@ type BackendSecrets struct {
 type AdminLogin struct {
 	Email, Password string
 }
+
+// Drop is a column that a new version of a Manifest backend does away with when it starts.
+type Drop struct {
+	Entity   string `json:"entity"`
+	Property string `json:"property"`
+	Retyped  string `json:"retyped,omitempty"` // the type that it has now, "" if it is gone
+}
+
+// Sentence says what becomes of its data.
+func (d Drop) Sentence() string {
+	if d.Retyped != "" {
+		return "The property " + d.Property + " of " + d.Entity + " is now of the type " + d.Retyped + ": its column is made anew in PostgreSQL and MySQL, and its data goes at the next start."
+	}
+	return "The property " + d.Property + " of " + d.Entity + " is not in the file any more: its column and its data go at the next start. A renamed one is another to Manifest."
+}

@@ -38,6 +38,8 @@ endpoints:
     handler: hello
 `
 
+const petsHandler = "module.exports = async (req, res) => res.json({ hello: 'from a handler' });\n"
+
 // backendTrial is a Manifest backend that was deployed from its one file.
 type backendTrial struct {
 	*testing.T
@@ -123,7 +125,7 @@ func TestManifest(t *testing.T) {
 			p := startPlatformIn(t, t.TempDir(), testdb.New(t), func(p *platform) { p.engine.cfg.HealthTimeout = time.Minute })
 			p.builtTemplate(t, manifestAppliance)
 			b := &backendTrial{T: t, p: p, s: p.uploadBackend(t, map[string]string{"manifest.yml": petsFile,
-				"handlers/hello.js": "module.exports = async (req, res) => res.json({ hello: 'from a handler' });\n"})}
+				"handlers/hello.js": petsHandler})}
 			b.isAsExpected(databases)
 		})
 	}
@@ -180,6 +182,7 @@ func (b *backendTrial) isAsExpected(databases []string) {
 
 	again := b.p.succeeds(b.T, b.s)
 	b.wantCats("after a redeploy", "Tom")
+	b.wantDropsConfirmed()
 	if b.ask(http.MethodGet, "/api/collections/admins", token, nil, nil) != http.StatusOK {
 		b.Error("who was logged in before a redeploy is not any more")
 	}
@@ -210,6 +213,36 @@ func (b *backendTrial) isAsExpected(databases []string) {
 	b.p.nothingLeft(b.T)
 	if _, err := b.p.store.ProjectBackend(b.Context(), b.s.project.ID); coderunner.KindOf(err) != coderunner.NotFound {
 		b.Errorf("its secrets are left (%v)", err)
+	}
+}
+
+// wantDropsConfirmed deploys a file that has lost a property: not before that was confirmed.
+func (b *backendTrial) wantDropsConfirmed() {
+	b.Helper()
+	fewer, err := b.p.newBundle(b.Context(), b.s.project.ID, map[string]string{"manifest.yml": strings.Replace(petsFile, "      - { name: photo, type: image }\n", "", 1),
+		"handlers/hello.js": petsHandler}, b.s.plan)
+	if err != nil {
+		b.Fatal(err)
+	}
+	drops, err := b.p.engine.Drops(b.Context(), b.s.user.ID, b.s.project.ID, fewer.ID, b.s.plan)
+	if err != nil || len(drops) != 1 || drops[0] != (coderunner.Drop{Entity: "Cat", Property: "photo"}) {
+		b.Fatalf("a property less drops %+v (%v)", drops, err)
+	}
+	req := DeployRequest{ProjectID: b.s.project.ID, BundleID: fewer.ID, Plan: b.s.plan}
+	if _, _, err := b.p.engine.Deploy(b.Context(), b.s.user.ID, req); coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), "photo of Cat") {
+		b.Errorf("without a word about it, the deploy is answered %v", err)
+	}
+	req.AcceptDrops = true
+	_, run, err := b.p.engine.Deploy(b.Context(), b.s.user.ID, req)
+	b.p.succeeded(b.T, run, err)
+	b.wantCats("with a property less", "Tom")
+	var page struct {
+		Data []map[string]any `json:"data"`
+	}
+	if b.ask(http.MethodGet, "/api/collections/cats", "", nil, &page); len(page.Data) != 1 {
+		b.Fatalf("there are %d cats", len(page.Data))
+	} else if _, has := page.Data[0]["photo"]; has {
+		b.Errorf("the cat still has its photo: %v", page.Data[0])
 	}
 }
 

@@ -14,6 +14,8 @@ type DeployRequest struct {
 	BundleID  string
 	Plan      coderunner.Plan
 	Databases []string // appliance names, e.g. "postgres-15"
+	// AcceptDrops: the owner knows of the columns that Drops lists.
+	AcceptDrops bool
 }
 
 // Deploy records a deployment, its run and its steps, and rings the queue, in
@@ -39,6 +41,9 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 		return deployment, run, coderunner.Errorf(coderunner.NotFound, "There is no such bundle.")
 	}
 	if err := e.checkPlan(req); err != nil {
+		return deployment, run, err
+	}
+	if err := e.checkDrops(ctx, userID, req); err != nil {
 		return deployment, run, err
 	}
 	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: bundle.ID, Plan: req.Plan, Origin: coderunner.FromUpload}, req.Databases)

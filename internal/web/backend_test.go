@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -42,4 +43,30 @@ func TestAdministratorOfABackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ada.get(overview).wantText("[aria-labelledby=backend]", "this login did not open its admin panel")
+}
+
+// TestPlanNamesTheDataThatGoes with the deploy of a Manifest file, and wants that confirmed.
+func TestPlanNamesTheDataThatGoes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const file = "name: Shop\nentities:\n  Cat:\n    properties:\n      - name\n      - photo\n"
+	p, first, err := w.projects.NewFromUpload(t.Context(), w.ada.user.ID, "shop", "app.tar", bytes.NewReader(archive(t, "manifest.yml", file)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/projects/" + p.ID + "/bundles/"
+	if a := w.ada.get(path + first.ID).want(http.StatusOK); a.page().Find("[name=accept_drops]").Length() != 0 {
+		t.Error("a first version is said to delete something")
+	}
+	w.served(p, first.ID, first.Plan, nil)
+	second := must(w.projects.Upload(t.Context(), w.ada.user.ID, p.ID, bytes.NewReader(archive(t, "manifest.yml", strings.Replace(file, "      - photo\n", "", 1))), "app.tar", nil))(t)
+	a := w.ada.get(path+second.ID).want(http.StatusOK).wantText("[aria-labelledby=drops]", "The property photo of Cat is not in the file any more: its column and its data go at the next start.")
+	_, form := planForm(a)
+	w.engine.refuse(coderunner.FieldError("accept_drops", "Confirm that."))
+	w.ada.post(path+second.ID+"/deploy", form).want(http.StatusUnprocessableEntity).wantText("#error-accept_drops", "Confirm that.")
+	form.Set("accept_drops", "yes")
+	w.ada.post(path+second.ID+"/deploy", form).want(http.StatusSeeOther)
+	if asked := w.engine.asked; len(asked) != 1 || !asked[0].AcceptDrops {
+		t.Errorf("the engine was asked for %+v", asked)
+	}
 }

@@ -61,6 +61,8 @@ type Engine interface {
 	// Backend answers what a project on Manifest has, nil for another; RevealAdmin the login of its administrator.
 	Backend(ctx context.Context, userID, projectID string) (*coderunner.Backend, error)
 	RevealAdmin(ctx context.Context, userID, projectID string) (coderunner.AdminLogin, error)
+	// Drops lists the columns that a Manifest backend would lose by a deploy.
+	Drops(ctx context.Context, userID, projectID, bundleID string, plan coderunner.Plan) ([]coderunner.Drop, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
