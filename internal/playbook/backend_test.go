@@ -13,6 +13,7 @@ import (
 
 	"github.com/coderunner/coderunner/internal/analyzer"
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/sandbox"
 	"github.com/coderunner/coderunner/internal/testdb"
 )
 
@@ -179,6 +180,8 @@ func (b *backendTrial) isAsExpected(databases []string) {
 		b.Errorf("the sign-up of a user is answered %d", status)
 	}
 	b.wantSecretsHidden(run, admin)
+	b.wantAdminKept()
+	b.wantRunnerRefuses()
 
 	again := b.p.succeeds(b.T, b.s)
 	b.wantCats("after a redeploy", "Tom")
@@ -213,6 +216,53 @@ func (b *backendTrial) isAsExpected(databases []string) {
 	b.p.nothingLeft(b.T)
 	if _, err := b.p.store.ProjectBackend(b.Context(), b.s.project.ID); coderunner.KindOf(err) != coderunner.NotFound {
 		b.Errorf("its secrets are left (%v)", err)
+	}
+}
+
+// wantAdminKept asks once more, as a run does that was cut off in the middle, and as one whose
+// administrator is somebody else.
+func (b *backendTrial) wantAdminKept() {
+	b.Helper()
+	current := b.p.current(b.T, b.s)
+	address, err := b.p.provider.Address(b.Context(), current.AppSandboxID, current.Plan.Port)
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, secrets, err := b.p.engine.backend(b.Context(), b.s.project.ID)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := manifestAPI{client: probeClient(address.Proxy), url: "http://pets.apps.test/api"}
+	if state, made, err := m.ensureAdmin(b.Context(), secrets); state != coderunner.AdminCreated || made || err != nil {
+		b.Errorf("asked once more, the administrator is %q, made %v (%v)", state, made, err)
+	}
+	secrets.AdminPassword = "changed in the admin panel"
+	if state, made, err := m.ensureAdmin(b.Context(), secrets); state != coderunner.AdminForeign || made || err != nil {
+		b.Errorf("with another password the administrator is %q, made %v (%v)", state, made, err)
+	}
+}
+
+// wantRunnerRefuses what would lose data or never start, in words.
+func (b *backendTrial) wantRunnerRefuses() {
+	b.Helper()
+	name := b.p.current(b.T, b.s).AppSandboxID
+	for what, c := range map[string]struct {
+		dir, script, want string
+		env               map[string]string
+	}{
+		"drop":     {"/app", "manifest-runner manifest.yml", "Manifest would delete all data at each start", map[string]string{"DB_DROP_SCHEMA": "true"}},
+		"no file":  {"/app", "manifest-runner other.yml", "there is no file other.yml", nil},
+		"no key":   {"/app", "manifest-runner manifest.yml", "TOKEN_SECRET_KEY is missing", nil},
+		"oracle":   {"/app", "manifest-runner manifest.yml", "Manifest knows postgres, mysql and sqlite", map[string]string{"TOKEN_SECRET_KEY": "k", "DB_CONNECTION": "oracle"}},
+		"nowhere":  {"/app", "manifest-runner manifest.yml", "there is no such database", map[string]string{"TOKEN_SECRET_KEY": "k", "DB_CONNECTION": "postgres"}},
+		"another":  {"/tmp", "touch a.yml && mkdir -p node_modules/manifest && manifest-runner a.yml; rm -r node_modules; exit 1", "it is not the backend manifest 4", map[string]string{"TOKEN_SECRET_KEY": "k"}},
+		"your own": {"/tmp", "touch a.yml && d=node_modules/manifest/dist/manifest/src && mkdir -p $d && echo 'console.log(`own ${process.env.MANIFEST_FILE_PATH}`)' > $d/main.js && manifest-runner a.yml; rm -r node_modules; exit 1", "own /tmp/a.yml", map[string]string{"TOKEN_SECRET_KEY": "k"}},
+	} {
+		var out strings.Builder
+		exit, err := b.p.provider.Exec(b.Context(), name, sandbox.Command{Argv: []string{"/bin/sh", "-c", c.script}, Dir: c.dir, Env: c.env, Stdout: &out, Stderr: &out})
+		if err != nil || exit.Code != 1 || !strings.Contains(out.String(), c.want) {
+			b.Errorf("%s: it ended with %d and %q (%v), want %q", what, exit.Code, out.String(), err, c.want)
+		}
 	}
 }
 
