@@ -15,6 +15,7 @@ type RollbackPage struct {
 	Filename    string // of the upload that it goes back to; "" if that is forgotten
 	Plan        []PlanChange
 	Variables   coderunner.VariableChanges
+	Drops       []coderunner.Drop // the columns that a Manifest backend would lose
 }
 
 // PlanChange is a field of the plan that differs.

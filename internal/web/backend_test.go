@@ -66,6 +66,12 @@ func TestPlanNamesTheDataThatGoes(t *testing.T) {
 	w.ada.post(path+second.ID+"/deploy", form).want(http.StatusUnprocessableEntity).wantText("#error-accept_drops", "Confirm that.")
 	form.Set("accept_drops", "yes")
 	w.ada.post(path+second.ID+"/deploy", form).want(http.StatusSeeOther)
+
+	// An earlier version drops what it does not know as well.
+	now := must(w.projects.Upload(t.Context(), w.ada.user.ID, p.ID, bytes.NewReader(archive(t, "manifest.yml", file+"      - age\n")), "app.tar", nil))(t)
+	former := must(w.store.CurrentDeployment(t.Context(), w.ada.user.ID, p.ID))(t)
+	w.served(p, now.ID, now.Plan, nil)
+	w.ada.get("/deployments/"+former.ID+"/rollback").want(http.StatusOK).wantText(".changes", "The property age of Cat is not in the file any more")
 	if asked := w.engine.asked; len(asked) != 1 || !asked[0].AcceptDrops {
 		t.Errorf("the engine was asked for %+v", asked)
 	}
