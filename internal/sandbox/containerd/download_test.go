@@ -62,3 +62,13 @@ func TestDownloadsAreWhatTheTemplateWasWrittenWith(t *testing.T) {
 		}
 	}
 }
+
+// TestDownloadsForOthersAreLeftOut: a lockfile has packages for other computers too.
+func TestDownloadsForOthersAreLeftOut(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	template := sandbox.Template{Downloads: []sandbox.Download{{Package: "theirs", Version: "1.2.3", Integrity: map[string]string{"any": "sha512-x"}, Into: "/usr/local", Only: "another"}}}
+	if err := fetch(t.Context(), "http://127.0.0.1:1", work, template, func(string, ...any) {}); err != nil {
+		t.Errorf("what is for another computer is wanted: %v", err)
+	}
+}
