@@ -157,8 +157,9 @@ func TestMalformedRequestsAreProblems(t *testing.T) {
 func TestDefectsAreToldWithoutTheirCause(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small(), func(s *api.Services) { s.Engine = nil })
-	p, up := w.ada.project("shop")
-	problem := w.ada.send("POST", "/projects/"+p.ID+"/deployments", map[string]any{"bundle_id": up.ID}).wantProblem(http.StatusInternalServerError, coderunner.Internal)
+	var p api.Project
+	w.ada.send("POST", "/projects", map[string]string{"name": "shop"}).want(http.StatusCreated).into(&p)
+	problem := w.ada.send("POST", "/projects/"+p.ID+"/restart", nil).wantProblem(http.StatusInternalServerError, coderunner.Internal)
 	if strings.Contains(problem.Detail, "nil") || !strings.Contains(w.log.String(), problem.RequestID) || !strings.Contains(w.log.String(), "nil pointer") {
 		t.Errorf("told %q, logged %s", problem.Detail, w.log.String())
 	}

@@ -256,7 +256,7 @@ func (b *backendTrial) wantRunnerRefuses() {
 		"oracle":   {"/app", "manifest-runner manifest.yml", "Manifest knows postgres, mysql and sqlite", map[string]string{"TOKEN_SECRET_KEY": "k", "DB_CONNECTION": "oracle"}},
 		"nowhere":  {"/app", "manifest-runner manifest.yml", "there is no such database", map[string]string{"TOKEN_SECRET_KEY": "k", "DB_CONNECTION": "postgres"}},
 		"another":  {"/tmp", "touch a.yml && mkdir -p node_modules/manifest && manifest-runner a.yml; rm -r node_modules; exit 1", "it is not the backend manifest 4", map[string]string{"TOKEN_SECRET_KEY": "k"}},
-		"your own": {"/tmp", "touch a.yml && d=node_modules/manifest/dist/manifest/src && mkdir -p $d && echo 'console.log(`own ${process.env.MANIFEST_FILE_PATH}`)' > $d/main.js && manifest-runner a.yml; rm -r node_modules; exit 1", "own /tmp/a.yml", map[string]string{"TOKEN_SECRET_KEY": "k"}},
+		"your own": {"/tmp", "touch a.yml && d=node_modules/manifest/dist/manifest/src && mkdir -p $d && echo 'console.log(`own ${process.env.MANIFEST_FILE_PATH}`)' > $d/main.js && manifest-runner a.yml; ls -d .manifest; rm -r node_modules; exit 1", "own /tmp/a.yml\n.manifest\n", map[string]string{"TOKEN_SECRET_KEY": "k"}},
 	} {
 		var out strings.Builder
 		exit, err := b.p.provider.Exec(b.Context(), name, sandbox.Command{Argv: []string{"/bin/sh", "-c", c.script}, Dir: c.dir, Env: c.env, Stdout: &out, Stderr: &out})
