@@ -16,6 +16,7 @@ type RollbackPage struct {
 	Plan        []PlanChange
 	Variables   coderunner.VariableChanges
 	Detached    []coderunner.Database // that it had, and that are detached now
+	Drops       []coderunner.Drop     // the columns that a Manifest backend would lose
 }
 
 // PlanChange is a field of the plan that differs.

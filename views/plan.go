@@ -24,7 +24,8 @@ type PlanPage struct {
 	Errors    FieldErrors     // by field name; a variable's by "env_key.<row>" or "env_value.<row>"
 	Runtimes  []coderunner.Appliance
 	Databases []DatabaseOption
-	Found     []string // names at the top of the tree, shown when nothing was recognised
+	Drops     []coderunner.Drop // the columns that a Manifest backend would lose
+	Found     []string          // names at the top of the tree, shown when nothing was recognised
 
 	UploadLimit int64 // bytes of one upload
 }
@@ -75,6 +76,8 @@ type PlanForm struct {
 	HealthPath string
 	Databases  []string
 	Env        []EnvRow
+
+	AcceptDrops bool // of the columns of PlanPage.Drops
 }
 
 // EnvRow is one variable of the form.
@@ -122,7 +125,7 @@ func ReadPlanForm(posted url.Values) PlanForm {
 		Install: posted.Get("install"), Build: posted.Get("build"), Start: posted.Get("start"),
 		Port: posted.Get("port"), HealthPath: posted.Get("health_path"),
 		StaticDir: posted.Get("static_dir"), Fallback: posted.Get("static_fallback"), Release: posted.Get("release"),
-		Databases: posted["database"],
+		Databases: posted["database"], AcceptDrops: posted.Get("accept_drops") != "",
 	}
 	values := posted["env_value"]
 	for i, key := range posted["env_key"] {
@@ -209,7 +212,7 @@ func (p PlanPage) problem() string {
 		return sentence
 	}
 	for field, sentence := range p.Errors {
-		if !slices.Contains(planFields[:], field) && !strings.HasPrefix(field, "env_") && field != "database" {
+		if !slices.Contains(planFields[:], field) && !strings.HasPrefix(field, "env_") && field != "database" && field != "accept_drops" {
 			return sentence
 		}
 	}

@@ -106,6 +106,8 @@ type ProjectPage struct {
 	Page        int             // of the deployments, from 1
 	More        bool            // whether older ones follow
 	Databases   []coderunner.Database
+	Backend     *coderunner.Backend        // nil for a project that does not run on Manifest
+	Admin       *coderunner.AdminLogin     // of the backend, once it was asked for
 	Variables   []coderunner.Variable      // keys and times; values are not shown here
 	Pending     coderunner.VariableChanges // variables that are saved and that nothing runs with yet
 	EnvKeys     []coderunner.EnvKey        // that the code reads, of the version that serves or else the newest upload

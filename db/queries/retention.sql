@@ -89,5 +89,6 @@ SELECT c.relname::text AS name, pg_total_relation_size(c.oid::regclass)::bigint 
 WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND c.relname NOT IN ('run_log_lines', 'runtime_log_lines')
 ORDER BY bytes DESC, name LIMIT @count::int;
 
--- name: DatabaseVolumes :many
-SELECT volume FROM databases;
+-- name: OwnedVolumes :many
+-- Those of databases and of apps.
+SELECT volume FROM databases UNION ALL SELECT volume FROM backends;

@@ -6,6 +6,7 @@ SELECT s.place, substring(s.sealed, 1, @header_bytes::int)::bytea AS header, cou
     UNION ALL SELECT 'connections of deployments', decode(d.db_connection_info ->> 'ciphertext', 'base64'), 3 FROM deployments d
     UNION ALL SELECT 'variables of deployments', d.variables, 4 FROM deployments d
     UNION ALL SELECT 'variables of runs', r.variables, 5 FROM runs r
+    UNION ALL SELECT 'secrets of backends', b.secrets, 6 FROM backends b
 ) AS s WHERE s.sealed IS NOT NULL GROUP BY s.position, s.place, header ORDER BY s.position, header;
 
 -- name: BeginSealingAgain :exec
@@ -13,7 +14,7 @@ SELECT s.place, substring(s.sealed, 1, @header_bytes::int)::bytea AS header, cou
 SELECT set_config('coderunner.sealing_again', 'on', true);
 
 -- name: SealedVariables :many
--- This and the next four are the same question, one for each column: FOR UPDATE does not
+-- This and the next five are the same question, one for each column: FOR UPDATE does not
 -- go with UNION. Their parameters and their rows are alike, and so are those of the replacements.
 SELECT t.key AS id, t.project_id, ARRAY['variable/' || t.key]::text[] AS names, t.value AS sealed FROM variables t
 WHERE substring(t.value, 1, length(@header::bytea)) <> @header AND NOT (t.project_id::text || '/' || t.key = ANY(@known::text[]))
@@ -56,3 +57,11 @@ LIMIT @batch::int FOR UPDATE OF t SKIP LOCKED;
 
 -- name: ReplaceSealedRunVariables :exec
 UPDATE runs t SET variables = @sealed::bytea WHERE t.project_id = @project_id AND t.id = @id AND t.variables = @former::bytea;
+
+-- name: SealedBackends :many
+SELECT t.project_id AS id, t.project_id, ARRAY['backend']::text[] AS names, t.secrets AS sealed FROM backends t
+WHERE substring(t.secrets, 1, length(@header::bytea)) <> @header AND NOT (t.project_id::text || '/' || t.project_id = ANY(@known::text[]))
+LIMIT @batch::int FOR UPDATE OF t SKIP LOCKED;
+
+-- name: ReplaceSealedBackend :exec
+UPDATE backends t SET secrets = @sealed::bytea WHERE t.project_id = @project_id AND t.project_id = @id AND t.secrets = @former::bytea;

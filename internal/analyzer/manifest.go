@@ -102,7 +102,7 @@ func (a *nodeApp) manifestDatabase() []coderunner.DatabaseNeed {
 			return []coderunner.DatabaseNeed{{Appliance: "postgres-15", Why: "DB_CONNECTION in " + place(name, lineOf(data, "DB_CONNECTION"))}}
 		}
 	}
-	a.warn("Manifest keeps its data in a SQLite file unless PostgreSQL is ticked. Tick it for data that must stay.")
+	a.warn("Manifest keeps its data in a SQLite file on the project's volume unless PostgreSQL or MySQL is ticked. What is in one is not moved to another.")
 	return nil
 }
 

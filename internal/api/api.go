@@ -49,6 +49,11 @@ type Engine interface {
 	AttachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error)
 	DetachDatabase(ctx context.Context, userID, projectID, appliance string, restart bool) (coderunner.Run, error)
 	DeleteDatabase(ctx context.Context, userID, projectID, appliance, confirm string) (coderunner.Run, error)
+	// Backend answers what a project on Manifest has, nil for another; RevealAdmin the login of its administrator.
+	Backend(ctx context.Context, userID, projectID string) (*coderunner.Backend, error)
+	RevealAdmin(ctx context.Context, userID, projectID string) (coderunner.AdminLogin, error)
+	// Drops lists the columns that a Manifest backend would lose by a deploy.
+	Drops(ctx context.Context, userID, projectID, bundleID string, plan coderunner.Plan) ([]coderunner.Drop, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -142,6 +147,8 @@ func (s *server) routes() {
 	private(s, post("/projects/{id}/databases/{appliance}/attach", "attach-database", "Give the app a new database, or a detached one with its data", http.StatusAccepted), s.attachDatabase)
 	private(s, post("/projects/{id}/databases/{appliance}/detach", "detach-database", "Take a database away from the app and stop it; its data is kept", http.StatusAccepted), s.detachDatabase)
 	private(s, post("/projects/{id}/databases/{appliance}/delete", "delete-database", "Delete a detached database with its data", http.StatusAccepted), s.deleteDatabase)
+	private(s, get("/projects/{id}/backend", "get-backend", "Get what a project on Manifest has beside its deployments"), s.getBackend)
+	private(s, post("/projects/{id}/backend/administrator", "reveal-administrator", "Get the login of the backend's administrator; that it was asked for is recorded", http.StatusOK), s.revealAdmin)
 	private(s, runtimeLogOperation(s.huma), s.runtimeLog)
 	private(s, runtimeEventsOperation(), s.runtimeEvents)
 	private(s, get("/deployments/{id}", "get-deployment", "Get a deployment"), s.getDeployment)

@@ -91,7 +91,15 @@ func (s *server) upload(ctx context.Context, userID string, in *uploadInput) (*b
 		body.drain(in.r, s.UploadLimit)
 		return nil, err
 	}
-	return &bundleOutput{Body: bundleBody(bundle)}, nil
+	drops, err := s.Engine.Drops(ctx, userID, in.ID, bundle.ID, bundle.Plan)
+	if err != nil {
+		return nil, err
+	}
+	out := bundleBody(bundle)
+	for _, d := range drops {
+		out.Plan.Warnings = append(out.Plan.Warnings, d.Sentence())
+	}
+	return &bundleOutput{Body: out}, nil
 }
 
 func (s *server) receive(ctx context.Context, userID string, in *uploadInput) (coderunner.Bundle, error) {

@@ -67,14 +67,7 @@ func (s *server) listDatabases(ctx context.Context, userID string, in *idInput) 
 	}
 	for i, d := range found {
 		list.Items[i] = databaseBody(d, has)
-		if s.VolumeSize == nil {
-			continue
-		}
-		if bytes, err := s.VolumeSize(ctx, d.Volume); err == nil {
-			list.Items[i].SizeBytes = &bytes
-		} else if coderunner.KindOf(err) != coderunner.NotFound { // not made yet
-			s.Log.Warn("measuring a volume", "volume", d.Volume, "err", err)
-		}
+		list.Items[i].SizeBytes = s.volumeSize(ctx, d.Volume)
 	}
 	return &databaseListOutput{Body: list}, nil
 }
@@ -115,4 +108,21 @@ func (s *server) deleteDatabase(ctx context.Context, userID string, in *deleteDa
 		return nil, err
 	}
 	return s.startedRun(ctx, run)
+}
+
+// volumeSize is what a volume takes on disk, nil where that is not known.
+func (s *server) volumeSize(ctx context.Context, name string) *int64 {
+	if s.VolumeSize == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, measureTime)
+	defer cancel()
+	bytes, err := s.VolumeSize(ctx, name)
+	if err == nil {
+		return &bytes
+	}
+	if coderunner.KindOf(err) != coderunner.NotFound { // not made yet
+		s.Log.Warn("measuring a volume", "volume", name, "err", err)
+	}
+	return nil
 }

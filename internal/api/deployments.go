@@ -68,9 +68,10 @@ type PlanChanges struct {
 type deployInput struct {
 	ID   string `path:"id" maxLength:"100"`
 	Body struct {
-		BundleID  string       `json:"bundle_id"`
-		Plan      *PlanChanges `json:"plan,omitempty" doc:"Without it, the plan is the analyzer's with what was chosen in the last deployment."`
-		Databases *[]string    `json:"databases,omitempty" nullable:"false" maxItems:"20" doc:"Appliances, such as postgres-15. Without it, those of the plan; an empty list is none. A database that the project has is kept."`
+		BundleID    string       `json:"bundle_id"`
+		Plan        *PlanChanges `json:"plan,omitempty" doc:"Without it, the plan is the analyzer's with what was chosen in the last deployment."`
+		Databases   *[]string    `json:"databases,omitempty" nullable:"false" maxItems:"20" doc:"Appliances, such as postgres-15. Without it, those of the plan; an empty list is none. A database that the project has is kept."`
+		AcceptDrops bool         `json:"accept_drops,omitempty" doc:"Confirms that a Manifest backend loses the columns of which the upload's plan warns. Without it such a deploy is refused."`
 	} `nameHint:"NewDeployment"`
 }
 
@@ -102,7 +103,7 @@ func (s *server) deploy(ctx context.Context, userID string, in *deployInput) (*s
 	if in.Body.Databases != nil {
 		chooseDatabases(&plan, *in.Body.Databases)
 	}
-	request := playbook.DeployRequest{ProjectID: in.ID, BundleID: in.Body.BundleID, Plan: plan}
+	request := playbook.DeployRequest{ProjectID: in.ID, BundleID: in.Body.BundleID, Plan: plan, AcceptDrops: in.Body.AcceptDrops}
 	for _, need := range plan.Databases {
 		request.Databases = append(request.Databases, need.Appliance)
 	}

@@ -60,11 +60,11 @@ func TestDescriptionHasEveryOperation(t *testing.T) {
 		}
 	}
 	want := []string{
-		"DELETE projects/{id}", "DELETE projects/{id}/variables/{key}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET projects/{id}/databases", "GET projects/{id}/deployments",
+		"DELETE projects/{id}", "DELETE projects/{id}/variables/{key}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET projects/{id}/backend", "GET projects/{id}/databases", "GET projects/{id}/deployments",
 		"GET projects/{id}/logs", "GET projects/{id}/logs/events", "GET projects/{id}/variables", "GET projects/{id}/variables/{key}", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log", "GET server/disk",
 		"PATCH projects/{id}/variables",
 		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register", "POST deployments/{id}/rollback",
-		"POST projects", "POST projects/{id}/bundles", "POST projects/{id}/databases/{appliance}/attach", "POST projects/{id}/databases/{appliance}/delete",
+		"POST projects", "POST projects/{id}/backend/administrator", "POST projects/{id}/bundles", "POST projects/{id}/databases/{appliance}/attach", "POST projects/{id}/databases/{appliance}/delete",
 		"POST projects/{id}/databases/{appliance}/detach", "POST projects/{id}/deployments", "POST projects/{id}/redeploy", "POST projects/{id}/restart",
 		"POST projects/{id}/start", "POST projects/{id}/stop", "POST runs/{id}/cancel", "POST runs/{id}/fix",
 		"PUT projects/{id}/variables", "PUT projects/{id}/variables/{key}",
@@ -160,8 +160,9 @@ func TestMalformedRequestsAreProblems(t *testing.T) {
 func TestDefectsAreToldWithoutTheirCause(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small(), func(s *api.Services) { s.Engine = nil })
-	p, up := w.ada.project("shop")
-	problem := w.ada.send("POST", "/projects/"+p.ID+"/deployments", map[string]any{"bundle_id": up.ID}).wantProblem(http.StatusInternalServerError, coderunner.Internal)
+	var p api.Project
+	w.ada.send("POST", "/projects", map[string]string{"name": "shop"}).want(http.StatusCreated).into(&p)
+	problem := w.ada.send("POST", "/projects/"+p.ID+"/restart", nil).wantProblem(http.StatusInternalServerError, coderunner.Internal)
 	if strings.Contains(problem.Detail, "nil") || !strings.Contains(w.log.String(), problem.RequestID) || !strings.Contains(w.log.String(), "nil pointer") {
 		t.Errorf("told %q, logged %s", problem.Detail, w.log.String())
 	}

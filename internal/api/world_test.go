@@ -51,7 +51,7 @@ func newWorld(t *testing.T, limits bundle.Limits, change ...func(*api.Services))
 	w := &world{T: t, store: store.New(testdb.NewPool(t)), log: &syncBuffer{}}
 	bundles := must(bundle.Open(t.TempDir(), limits))(t)
 	w.keys = must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
-	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, w.keys, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
+	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, bundles, w.keys, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
 	hub := runlog.NewHub(w.store)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})

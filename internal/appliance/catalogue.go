@@ -38,6 +38,9 @@ type Definition struct {
 	// start command is what runs. What is not there is answered with the page STATIC_FALLBACK, if that is set.
 	ServeCommand []string
 	Builder      string // the appliance that installs and builds for this one; "" where it does so itself
+	// VolumePath is where the app's sandboxes have the project's own volume, "" for none. It is
+	// owned by the template's user and outlives deployments.
+	VolumePath string
 
 	template sandbox.Template
 }

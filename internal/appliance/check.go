@@ -90,6 +90,12 @@ var (
 func (doc document) checkDownloads() (problems []string) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	for _, d := range doc.Downloads {
+		if d.Lockfile != "" {
+			if d.Package != "" || d.Version != "" || d.Into != "" || len(d.Integrity) > 0 {
+				wrong("the download with the lockfile %q has more than that", d.Lockfile)
+			}
+			continue
+		}
 		name, rules := d.Package, npmDownload
 		if d.Module != "" {
 			name, rules = d.Module, goDownload
@@ -131,13 +137,16 @@ func (doc document) checkKind(files *Files) (problems []string) {
 		if doc.Runtime.Serve != nil {
 			problems = append(problems, checkCommand("runtime.serve", doc.Runtime.Serve, files)...)
 		}
+		if doc.Runtime.Volume != "" && !isPlace(doc.Runtime.Volume) {
+			wrong("runtime.volume is %q; it must be an absolute path", doc.Runtime.Volume)
+		}
 		return problems
 	case coderunner.DatabaseAppliance:
 	default:
 		wrong("kind is %q; it is runtime, builder or database", doc.Kind)
 		return problems
 	}
-	if doc.Runtime.Serve != nil || doc.Runtime.Builder != "" {
+	if doc.Runtime.Serve != nil || doc.Runtime.Builder != "" || doc.Runtime.Volume != "" {
 		wrong("kind is database, and there is a runtime section")
 	}
 	if doc.Database == nil {

@@ -33,6 +33,7 @@ type document struct {
 		Version   string            `yaml:"version"`
 		Integrity map[string]string `yaml:"integrity"`
 		Into      string            `yaml:"into"`
+		Lockfile  string            `yaml:"lockfile"` // of npm, among the files; or this, and nothing else
 	} `yaml:"downloads"`
 	User struct {
 		Name string `yaml:"name"`
@@ -46,6 +47,7 @@ type document struct {
 	Runtime struct {
 		Serve   []string `yaml:"serve"`
 		Builder string   `yaml:"builder"`
+		Volume  string   `yaml:"volume"`
 	} `yaml:"runtime"`
 	Database *struct {
 		Protocol coderunner.Protocol `yaml:"protocol"`
@@ -98,7 +100,15 @@ func (doc document) definition(files *Files) (Definition, error) {
 		WorkDir:     doc.WorkDir,
 	}
 	for _, d := range doc.Downloads {
-		t.Downloads = append(t.Downloads, sandbox.Download(d))
+		if d.Lockfile == "" {
+			t.Downloads = append(t.Downloads, sandbox.Download{Package: d.Package, Version: d.Version, Integrity: d.Integrity, Into: d.Into})
+			continue
+		}
+		list, err := lockfileDownloads(rootOf(files), d.Lockfile)
+		if err != nil {
+			return Definition{}, fmt.Errorf("appliance %s: %w", doc.Name, err)
+		}
+		t.Downloads = append(t.Downloads, list...)
 	}
 	digest, err := templateDigest(t, files)
 	if err != nil {
@@ -110,7 +120,7 @@ func (doc document) definition(files *Files) (Definition, error) {
 	}
 	d := Definition{
 		Name: doc.Name, Title: doc.Title, Description: strings.TrimSpace(doc.Description), Kind: doc.Kind,
-		Digest: digest, ServeCommand: doc.Runtime.Serve, Builder: doc.Runtime.Builder, template: t,
+		Digest: digest, ServeCommand: doc.Runtime.Serve, Builder: doc.Runtime.Builder, VolumePath: doc.Runtime.Volume, template: t,
 	}
 	if doc.Database != nil {
 		d.Database = &DatabaseSpec{

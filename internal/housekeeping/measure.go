@@ -77,13 +77,13 @@ func (k *Keeper) measure(ctx context.Context) (m measured, err error) {
 	return m, nil
 }
 
-// Volumes lists those of the instance, and which of them are no project's database's and no cache. The
+// Volumes lists those of the instance, and which of them no project has and no cache is. The
 // provider is asked first: a database's row is written before its volume is made.
 func Volumes(ctx context.Context, st *store.Store, provider sandbox.Provider) (all []sandbox.Volume, orphans map[string]bool, err error) {
 	if all, err = provider.ListVolumes(ctx, nil); err != nil {
 		return nil, nil, err
 	}
-	owned, err := st.DatabaseVolumes(ctx)
+	owned, err := st.OwnedVolumes(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -35,8 +35,11 @@ func createAppSandbox(ctx context.Context, st *step) error {
 		return err
 	}
 	begin := time.Now()
-	err = st.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForApp, DeploymentID: st.deployment.ID, RunID: st.run.ID, Appliance: def.Name},
-		st.appSpec(st.appSandbox(), root))
+	spec, err := st.appSpec(ctx, st.appSandbox(), root)
+	if err != nil {
+		return err
+	}
+	err = st.create(ctx, coderunner.SandboxRecord{Purpose: coderunner.ForApp, DeploymentID: st.deployment.ID, RunID: st.run.ID, Appliance: def.Name}, spec)
 	if coderunner.KindOf(err) == coderunner.NotFound && root.Snapshot != "" {
 		return noRelease(st.deployment)
 	}
@@ -48,6 +51,9 @@ func createAppSandbox(ctx context.Context, st *step) error {
 		what = "Sandbox with the code"
 	}
 	st.say("%s made in %d ms.", what, time.Since(begin).Milliseconds())
+	for _, v := range spec.Volumes {
+		st.say("What it keeps in %s is on the project's volume %s. A version that serves meanwhile uses it too.", v.Path, v.Volume)
+	}
 	if err := st.e.store.GuardedSoon(ctx, st.lease, func(s *store.Store) error { return s.SetRelease(ctx, st.deployment.ID, release) }); err != nil {
 		return err
 	}
@@ -74,11 +80,12 @@ func noRelease(d coderunner.Deployment) error {
 		Detail: "A restart, a start and a rollback use the files that were kept when it was deployed.", Next: "Redeploy: it installs and builds the same code again."}
 }
 
-func (x *execution) appSpec(name string, root sandbox.Spec) sandbox.Spec {
+func (x *execution) appSpec(ctx context.Context, name string, root sandbox.Spec) (spec sandbox.Spec, err error) {
 	root.Name, root.Network, root.Hostname, root.Limits = name, projectNetwork(x.project.ID), x.project.Slug, x.e.cfg.AppLimits
 	root.Labels = map[string]string{labelProject: x.project.ID, labelDeployment: x.deployment.ID}
 	root.Settings = x.e.cfg.Sources.Files()
-	return root
+	root.Volumes, err = x.appVolumes(ctx)
+	return root, err
 }
 
 // removeAppSandbox takes back what the run made. The database stays: it is the project's.

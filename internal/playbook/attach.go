@@ -17,10 +17,11 @@ const (
 	DetachPlaybook = "detach" // its server is stopped; its volume stays
 )
 
-// attachSteps is the list for databases of a project, the attached one among them.
-func attachSteps(databases []store.SealedDatabase, restart bool, title func(appliance string) string) []coderunner.Step {
-	if restart {
-		return releaseSteps(databases, title)
+// attachSteps is the list for databases of a project, the attached one among them, and
+// the plan of the app that is started again, nil for none.
+func attachSteps(databases []store.SealedDatabase, app *coderunner.Plan, title func(appliance string) string) []coderunner.Step {
+	if app != nil {
+		return releaseSteps(*app, databases, title)
 	}
 	var list steps
 	list.addDatabases(databases, title)
@@ -31,13 +32,13 @@ func attachPlaybook() playbook {
 	return playbook{secrets: true, steps: serveActions(), succeed: nothing, fail: keepsStatus}
 }
 
-func detachSteps(title string, restart bool) []coderunner.Step {
+func detachSteps(title string, app *coderunner.Plan) []coderunner.Step {
 	var list steps
 	list.add("detach_database", "Detach "+title)
 	last := "detach_database"
-	if restart {
+	if app != nil {
 		list.add("sandbox", "Create the sandbox", last)
-		list.serve(false, false)
+		list.serve(false, false, onManifest(*app))
 		last = "drain"
 	}
 	list.add("stop_database", "Stop "+title, last)
@@ -169,7 +170,7 @@ func (e *Engine) DetachedSince(ctx context.Context, projectID, deploymentID stri
 // again beside itself; else it has the variables from its next start on. Conflict when
 // it is attached.
 func (e *Engine) AttachDatabase(ctx context.Context, userID, projectID, name string, restart bool) (coderunner.Run, error) {
-	return e.aboutDatabase(ctx, userID, projectID, restart, func(s *store.Store, project coderunner.Project, restart bool) (n store.NewRun, err error) {
+	return e.aboutDatabase(ctx, userID, projectID, restart, func(s *store.Store, project coderunner.Project, app *coderunner.Plan) (n store.NewRun, err error) {
 		if d, err := e.catalogue.Get(name); err != nil || d.Kind != coderunner.DatabaseAppliance {
 			return n, coderunner.FieldError("appliance", "There is no database appliance %q in the catalogue.", name)
 		}
@@ -200,10 +201,10 @@ func (e *Engine) AttachDatabase(ctx context.Context, userID, projectID, name str
 		if err := oneOfEach(databases); err != nil {
 			return n, err
 		}
-		if !restart {
+		if app == nil {
 			databases = databases[:1]
 		}
-		return store.NewRun{Playbook: AttachPlaybook, Options: coderunner.RunOptions{Attach: []string{d.ID}}, Steps: attachSteps(databases, restart, e.title)}, nil
+		return store.NewRun{Playbook: AttachPlaybook, Options: coderunner.RunOptions{Attach: []string{d.ID}}, Steps: attachSteps(databases, app, e.title)}, nil
 	})
 }
 
@@ -212,7 +213,7 @@ func (e *Engine) AttachDatabase(ctx context.Context, userID, projectID, name str
 // without it first, and if that fails it stays attached; else the app goes on with
 // variables that lead nowhere, until its next start. Conflict when it is detached.
 func (e *Engine) DetachDatabase(ctx context.Context, userID, projectID, name string, restart bool) (coderunner.Run, error) {
-	return e.aboutDatabase(ctx, userID, projectID, restart, func(s *store.Store, project coderunner.Project, restart bool) (n store.NewRun, err error) {
+	return e.aboutDatabase(ctx, userID, projectID, restart, func(s *store.Store, project coderunner.Project, app *coderunner.Plan) (n store.NewRun, err error) {
 		d, err := ownDatabase(ctx, s, project.ID, name)
 		if err != nil {
 			return n, err
@@ -220,7 +221,7 @@ func (e *Engine) DetachDatabase(ctx context.Context, userID, projectID, name str
 		if d.DetachedAt != nil {
 			return n, alreadyDetached(e.title(name))
 		}
-		return store.NewRun{Playbook: DetachPlaybook, Options: coderunner.RunOptions{Detach: d.ID}, Steps: detachSteps(e.title(name), restart)}, nil
+		return store.NewRun{Playbook: DetachPlaybook, Options: coderunner.RunOptions{Detach: d.ID}, Steps: detachSteps(e.title(name), app)}, nil
 	})
 }
 
@@ -240,7 +241,7 @@ func ownDatabase(ctx context.Context, s *store.Store, projectID, name string) (s
 
 // aboutDatabase begins a run about one database of a project, deployed or not. There is
 // only an app to be started again where one should run.
-func (e *Engine) aboutDatabase(ctx context.Context, userID, projectID string, restart bool, prepare func(s *store.Store, project coderunner.Project, restart bool) (store.NewRun, error)) (run coderunner.Run, err error) {
+func (e *Engine) aboutDatabase(ctx context.Context, userID, projectID string, restart bool, prepare func(s *store.Store, project coderunner.Project, app *coderunner.Plan) (store.NewRun, error)) (run coderunner.Run, err error) {
 	project, err := e.liveProject(ctx, userID, projectID)
 	if err != nil {
 		return run, err
@@ -253,7 +254,11 @@ func (e *Engine) aboutDatabase(ctx context.Context, userID, projectID string, re
 		if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
 			return err
 		}
-		n, err := prepare(s, project, restart && err == nil && current.Status != coderunner.Stopped)
+		var app *coderunner.Plan
+		if restart && err == nil && current.Status != coderunner.Stopped {
+			app = &current.Plan
+		}
+		n, err := prepare(s, project, app)
 		if err != nil {
 			return err
 		}

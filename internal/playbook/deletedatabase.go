@@ -46,7 +46,7 @@ func removeDatabaseVolume(ctx context.Context, st *step) error {
 // DeleteDatabase begins to delete a detached database and its data; confirm must be its
 // appliance's name. Conflict while it is attached.
 func (e *Engine) DeleteDatabase(ctx context.Context, userID, projectID, name, confirm string) (coderunner.Run, error) {
-	return e.aboutDatabase(ctx, userID, projectID, false, func(s *store.Store, project coderunner.Project, _ bool) (n store.NewRun, err error) {
+	return e.aboutDatabase(ctx, userID, projectID, false, func(s *store.Store, project coderunner.Project, _ *coderunner.Plan) (n store.NewRun, err error) {
 		d, err := ownDatabase(ctx, s, project.ID, name)
 		if err != nil {
 			return n, err

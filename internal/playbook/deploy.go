@@ -41,18 +41,18 @@ func deploySteps(plan coderunner.Plan, databases []store.SealedDatabase, title f
 		made = []string{"build"}
 	}
 	list.add("sandbox", "Create the sandbox", made...)
-	list.serve(len(databases) > 0, plan.Processes[coderunner.ReleaseProcess] != "")
+	list.serve(len(databases) > 0, plan.Processes[coderunner.ReleaseProcess] != "", onManifest(plan))
 	return list
 }
 
 // releaseSteps is the list of playbooks that run a release that is there already.
-func releaseSteps(databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {
+func releaseSteps(plan coderunner.Plan, databases []store.SealedDatabase, title func(appliance string) string) []coderunner.Step {
 	var list steps
 	if len(databases) > 0 {
 		list.addDatabases(databases, title)
 	}
 	list.add("sandbox", "Create the sandbox")
-	list.serve(len(databases) > 0, false)
+	list.serve(len(databases) > 0, false, onManifest(plan))
 	return list
 }
 
@@ -65,7 +65,7 @@ func (s *steps) addDatabases(databases []store.SealedDatabase, title func(applia
 }
 
 // serve adds what comes once the sandbox is there.
-func (s *steps) serve(database, release bool) {
+func (s *steps) serve(database, release, admin bool) {
 	ready := []string{"sandbox"}
 	if database {
 		ready = append(ready, "database")
@@ -76,7 +76,12 @@ func (s *steps) serve(database, release bool) {
 	}
 	s.add("start", "Start the app", ready...)
 	s.add("health", "Wait until it answers", "start")
-	s.add("route", "Point the URL at it", "health")
+	healthy := "health"
+	if admin {
+		healthy = "admin"
+		s.add(healthy, "Make sure of its administrator", "health")
+	}
+	s.add("route", "Point the URL at it", healthy)
 	s.add("drain", "Remove the previous version", "route")
 }
 
@@ -87,6 +92,7 @@ func serveActions() map[string]action {
 		"sandbox":  {do: createAppSandbox, undo: removeAppSandbox, handOver: abandonAppSandbox},
 		"start":    {do: startApp},
 		"health":   {do: awaitHealth},
+		"admin":    {do: ensureAdmin},
 		"route":    {do: moveRoute, undo: restoreRoute},
 		"drain":    {do: drainPrevious, always: true},
 	}

@@ -41,6 +41,13 @@ func (x *execution) baseEnv(ctx context.Context, phase coderunner.VariableScope)
 		}
 		maps.Copy(env, d.Protocol().Environment(c, has...))
 	}
+	if phase == coderunner.RunScope {
+		own, err := x.backendEnv(ctx)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(env, own)
+	}
 	maps.Copy(env, x.variables.Environment(phase))
 	addDefaults(env, x.e.cfg.Sources.Environment(x.e.cfg.LocalNetworks))
 	dir := appDir(x.deployment.Plan)

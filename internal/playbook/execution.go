@@ -309,6 +309,13 @@ func (x *execution) decrypt(ctx context.Context) (*coderunner.Failure, error) {
 			x.redact.Add(c.Password)
 		}
 	}
+	if err == nil && onManifest(x.deployment.Plan) {
+		var own coderunner.BackendSecrets
+		if _, own, err = x.e.backend(ctx, x.project.ID); coderunner.KindOf(err) == coderunner.NotFound {
+			err = lost("What the backend's log-ins are signed with")
+		}
+		x.redact.Add(own.TokenKey, own.AdminPassword)
+	}
 	switch {
 	case listErr != nil:
 		return nil, listErr

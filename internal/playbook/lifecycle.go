@@ -105,7 +105,7 @@ func (e *Engine) again(ctx context.Context, userID, projectID, book string, chec
 			return n, err
 		}
 		databases, err := s.ProjectDatabases(ctx, project.ID)
-		return store.NewRun{Playbook: book, Steps: releaseSteps(databases, e.title)}, err
+		return store.NewRun{Playbook: book, Steps: releaseSteps(d.Plan, databases, e.title)}, err
 	})
 }
 

@@ -48,15 +48,17 @@ func newMatrix(t *testing.T) *matrix {
 	m := &matrix{steps: map[string][]string{}, cells: map[string]string{}, engine: New(Config{}, nil, nil, nil, nil, nil, nil, nil, Edge{}, nil)}
 	databases := []store.SealedDatabase{{Database: coderunner.Database{Appliance: "postgres-15"}}}
 	title := func(appliance string) string { return appliance }
-	deploy, release := deploySteps(lanePlan(""), databases, title), releaseSteps(databases, title)
+	plan := lanePlan("")
+	deploy, release := deploySteps(plan, databases, title), releaseSteps(plan, databases, title)
 	for book, list := range map[string][]coderunner.Step{DeployPlaybook: deploy, RedeployPlaybook: deploy, RollbackPlaybook: release,
 		RestartPlaybook: release, StartPlaybook: release, StopPlaybook: stopSteps(true), DestroyPlaybook: destroySteps(),
-		AttachPlaybook: attachSteps(databases, true, title), DetachPlaybook: detachSteps("postgres-15", true), DeleteDatabasePlaybook: deleteDatabaseSteps()} {
+		AttachPlaybook: attachSteps(databases, &plan, title), DetachPlaybook: detachSteps("postgres-15", &plan), DeleteDatabasePlaybook: deleteDatabaseSteps()} {
 		for _, s := range list {
 			m.steps[book] = append(m.steps[book], s.Name)
 		}
 	}
 	for book, p := range m.engine.playbooks {
+		delete(p.steps, "admin") // of Manifest only; TestManifest breaks off there
 		if known := slices.Sorted(maps.Keys(p.steps)); !slices.Equal(known, slices.Sorted(slices.Values(m.steps[book]))) {
 			t.Fatalf("the playbook %s knows the steps %q, and a run of it has %q", book, known, m.steps[book])
 		}

@@ -15,6 +15,8 @@ type DeployRequest struct {
 	Plan      coderunner.Plan
 	Databases []string // appliance names, e.g. "postgres-15"
 	After     string   // the deployment that has to be the project's newest still, "" for any
+	// AcceptDrops: the owner knows of the columns that Drops lists.
+	AcceptDrops bool
 }
 
 // ErrSuperseded refuses a request whose After is not the project's newest deployment any more.
@@ -43,6 +45,9 @@ func (e *Engine) Deploy(ctx context.Context, userID string, req DeployRequest) (
 		return deployment, run, coderunner.Errorf(coderunner.NotFound, "There is no such bundle.")
 	}
 	if err := e.checkPlan(req); err != nil {
+		return deployment, run, err
+	}
+	if err := e.checkDrops(ctx, userID, req); err != nil {
 		return deployment, run, err
 	}
 	return e.deploy(ctx, project, store.NewDeployment{ProjectID: project.ID, BundleID: bundle.ID, Plan: req.Plan, Origin: coderunner.FromUpload}, req.Databases, req.After)
@@ -86,6 +91,9 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		if deployment, err = s.CreateDeployment(ctx, n); err != nil {
 			return err
 		}
+		if err := e.ensureBackend(ctx, s, project, n.Plan); err != nil {
+			return err
+		}
 		databases, attach, err := wantedDatabases(ctx, s, project.ID, newDatabases)
 		if err != nil {
 			return err
@@ -95,7 +103,7 @@ func (e *Engine) deploy(ctx context.Context, project coderunner.Project, n store
 		}
 		list := deploySteps(n.Plan, databases, e.title)
 		if n.Origin == coderunner.FromRollback {
-			list = releaseSteps(databases, e.title)
+			list = releaseSteps(n.Plan, databases, e.title)
 		}
 		if book == DeployPlaybook { // there is no version before this one
 			list[len(list)-1].Title = "Clean up"

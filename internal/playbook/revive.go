@@ -169,7 +169,11 @@ func (e *Engine) bootApp(ctx context.Context, x *execution, name string) error {
 	if x.deployment.Release != nil && x.deployment.Release.Code {
 		root.Files = append(root.Files, x.code()...)
 	}
-	return e.boot(ctx, x.appSpec(name, root))
+	spec, err := x.appSpec(ctx, name, root)
+	if err != nil {
+		return err
+	}
+	return e.boot(ctx, spec)
 }
 
 // boot makes a sandbox's machine run. One that is there keeps the template that it

@@ -2,6 +2,8 @@ package playbook
 
 import (
 	"context"
+
+	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
 // Output is what the engine needs of whoever collects what apps print. Both may be nil.
@@ -27,7 +29,7 @@ func (e *Engine) drainOutput(ctx context.Context, sandboxID string) error {
 
 // Secrets lists the values of a deployment that belong in no log: the variables that
 // it last ran with and those that it may be given next, the passwords of its
-// databases, and what the sources of packages want.
+// databases and of its administrator, and what the sources of packages want.
 func (e *Engine) Secrets(ctx context.Context, projectID, deploymentID string) ([]string, error) {
 	saved, err := e.variables(ctx, projectID)
 	if err != nil {
@@ -52,5 +54,9 @@ func (e *Engine) Secrets(ctx context.Context, projectID, deploymentID string) ([
 		}
 		secrets = append(secrets, c.Password)
 	}
-	return secrets, nil
+	_, own, err := e.backend(ctx, projectID)
+	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+		return nil, err
+	}
+	return append(secrets, own.TokenKey, own.AdminPassword), nil
 }

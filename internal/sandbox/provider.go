@@ -234,6 +234,7 @@ type Download struct {
 	Version   string            // exact
 	Integrity map[string]string // by architecture, "any" for all: "sha512-" and base64 for npm, "h1:" and base64 as in a go.sum
 	Into      string            // absolute; the archive's files become this folder's
+	Only      string            `json:",omitempty"` // the one architecture that wants it, in npm's word; "" for all
 }
 
 // User is the account that processes run as inside a sandbox.

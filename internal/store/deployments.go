@@ -168,11 +168,11 @@ func (s *Store) SetDeploymentDatabase(ctx context.Context, id, sandbox string, s
 }
 
 // EndProject turns a project into history: its deployments are DESTROYED, its
-// databases, variables, routes and what its apps printed forgotten. Bundles go by DeleteProjectBundles.
+// databases, backend, variables, routes and what its apps printed forgotten. Bundles go by DeleteProjectBundles.
 func (s *Store) EndProject(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(s *Store) error {
 		for what, delete := range map[string]func(context.Context, string) error{
-			"routes": s.q.DeleteProjectRoutes, "variables": s.q.DeleteProjectVariables, "databases": s.q.DeleteProjectDatabases,
+			"routes": s.q.DeleteProjectRoutes, "variables": s.q.DeleteProjectVariables, "databases": s.q.DeleteProjectDatabases, "backend": s.q.DeleteProjectBackend,
 			"deployments": s.q.DestroyProjectDeployments, "runtime log": s.q.DeleteRuntimeLog, "project": s.q.MarkProjectDestroyed,
 		} {
 			if err := delete(ctx, id); err != nil {

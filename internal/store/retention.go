@@ -46,14 +46,14 @@ func (s *Store) BundleHashes(ctx context.Context) (map[string]bool, error) {
 	return wanted, translate(err, "bundle")
 }
 
-// DatabaseVolumes are the volumes that some database has.
-func (s *Store) DatabaseVolumes(ctx context.Context) (map[string]bool, error) {
-	names, err := s.q.DatabaseVolumes(ctx)
+// OwnedVolumes are the volumes that some database or some project's app has.
+func (s *Store) OwnedVolumes(ctx context.Context) (map[string]bool, error) {
+	names, err := s.q.OwnedVolumes(ctx)
 	owned := make(map[string]bool, len(names))
 	for _, name := range names {
 		owned[name] = true
 	}
-	return owned, translate(err, "database")
+	return owned, translate(err, "volume")
 }
 
 // UserUploadBytes is what all uploads of a user take on disk.

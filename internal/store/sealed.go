@@ -35,6 +35,7 @@ var sealedColumns = [...]sealedColumn{
 	{"connections of deployments", finder((*sqlc.Queries).SealedDeploymentConnections), replacer((*sqlc.Queries).ReplaceSealedDeploymentConnection)},
 	{"variables of deployments", finder((*sqlc.Queries).SealedDeploymentVariables), replacer((*sqlc.Queries).ReplaceSealedDeploymentVariables)},
 	{"variables of runs", finder((*sqlc.Queries).SealedRunVariables), replacer((*sqlc.Queries).ReplaceSealedRunVariables)},
+	{"secrets of backends", finder((*sqlc.Queries).SealedBackends), replacer((*sqlc.Queries).ReplaceSealedBackend)},
 }
 
 func finder[R ~struct {

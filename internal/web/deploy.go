@@ -32,6 +32,9 @@ func (s *site) deploy(w http.ResponseWriter, r *http.Request, user coderunner.Us
 	page.Form = form
 	plan, err := form.Plan(page.Plan)
 	note(problems, err)
+	if page.Drops, err = s.Engine.Drops(r.Context(), user.ID, page.Project.ID, page.Bundle.ID, plan); err != nil {
+		return err
+	}
 	if sentence := notOffered(page); sentence != "" && form.Appliance == "" {
 		problems["appliance"] = sentence // there was nothing to choose that would have been right
 	}
@@ -73,7 +76,7 @@ func (s *site) confirm(ctx context.Context, user coderunner.User, page views.Pla
 		return coderunner.Run{}, err
 	}
 	_, run, err := s.Engine.Deploy(ctx, user.ID, playbook.DeployRequest{
-		ProjectID: page.Project.ID, BundleID: page.Bundle.ID, Plan: plan, Databases: page.Form.Databases,
+		ProjectID: page.Project.ID, BundleID: page.Bundle.ID, Plan: plan, Databases: page.Form.Databases, AcceptDrops: page.Form.AcceptDrops,
 	})
 	return run, err
 }

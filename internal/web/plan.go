@@ -63,6 +63,9 @@ func (s *site) planPage(r *http.Request, user coderunner.User, root string) (pag
 	if err != nil {
 		return page, err
 	}
+	if page.Drops, err = s.Engine.Drops(ctx, user.ID, page.Project.ID, page.Bundle.ID, page.Plan); err != nil {
+		return page, err
+	}
 	page.New = len(deployments) == 0
 	page.UploadLimit = s.UploadLimit
 	page.Runtimes = s.appliancesOf(coderunner.RuntimeAppliance)

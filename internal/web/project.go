@@ -22,6 +22,20 @@ func (s *site) project(w http.ResponseWriter, r *http.Request, user coderunner.U
 	return s.render(w, r, http.StatusOK, views.Project(page))
 }
 
+// revealAdmin is the overview with the login of the backend's administrator.
+func (s *site) revealAdmin(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
+	page, err := s.projectPage(r, user, views.TabOverview)
+	if err != nil {
+		return err
+	}
+	login, err := s.Engine.RevealAdmin(r.Context(), user.ID, page.Project.ID)
+	if err != nil {
+		return err
+	}
+	page.Admin = &login
+	return s.render(w, r, http.StatusOK, views.Project(page))
+}
+
 // projectPage is what the tabs show; "" is the overview.
 func (s *site) projectPage(r *http.Request, user coderunner.User, tab views.ProjectTab) (views.ProjectPage, error) {
 	project, err := s.Store.Project(r.Context(), user.ID, chi.URLParam(r, "project"))
@@ -65,6 +79,9 @@ func (s *site) projectParts(r *http.Request, user coderunner.User, page *views.P
 	}
 	for _, database := range databases {
 		page.Databases = append(page.Databases, database.Database)
+	}
+	if page.Backend, err = s.Engine.Backend(r.Context(), user.ID, page.Project.ID); err != nil {
+		return err
 	}
 	sandboxes, err := s.Store.ProjectSandboxes(r.Context(), page.Project.ID)
 	if err != nil {

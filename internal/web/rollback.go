@@ -30,6 +30,9 @@ func (s *site) rollbackPage(w http.ResponseWriter, r *http.Request, user coderun
 	page.Frame = s.frame(fmt.Sprintf("Roll back %s to #%d", page.Project.Name, to.Number), views.SectionProjects, user)
 	if b, err := s.Store.Bundle(ctx, user.ID, to.BundleID); err == nil {
 		page.Filename = b.Filename
+		if page.Drops, err = s.Engine.Drops(ctx, user.ID, to.ProjectID, b.ID, to.Plan); err != nil {
+			return err
+		}
 	}
 	page.Plan = views.ComparePlans(page.Current.Plan, to.Plan)
 	now, err := s.Engine.DeploymentVariables(ctx, to.ProjectID, page.Current.ID)

@@ -64,6 +64,11 @@ type Engine interface {
 	DeleteDatabase(ctx context.Context, userID, projectID, appliance, confirm string) (coderunner.Run, error)
 	// DetachedSince lists the databases that a deployment had and that are detached now.
 	DetachedSince(ctx context.Context, projectID, deploymentID string) ([]coderunner.Database, error)
+	// Backend answers what a project on Manifest has, nil for another; RevealAdmin the login of its administrator.
+	Backend(ctx context.Context, userID, projectID string) (*coderunner.Backend, error)
+	RevealAdmin(ctx context.Context, userID, projectID string) (coderunner.AdminLogin, error)
+	// Drops lists the columns that a Manifest backend would lose by a deploy.
+	Drops(ctx context.Context, userID, projectID, bundleID string, plan coderunner.Plan) ([]coderunner.Drop, error)
 	Destroy(ctx context.Context, userID, projectID, confirm string) (coderunner.Run, error)
 	Cancel(ctx context.Context, userID, runID string) (coderunner.Run, error)
 }
@@ -193,6 +198,7 @@ func (s *site) routes(r chi.Router) {
 		r.Post("/databases/{appliance}/detach", s.private(s.act(s.detachDatabase)))
 		r.Get("/databases/{appliance}/delete", s.private(s.deleteDatabasePage))
 		r.Post("/databases/{appliance}/delete", s.private(s.deleteDatabase))
+		r.Post("/administrator", s.private(s.revealAdmin))
 		r.Get("/bundles/{bundle}", s.private(s.plan))
 		r.Post("/bundles/{bundle}/deploy", s.private(s.deploy))
 		r.Post("/redeploy", s.private(s.act(s.redeploy)))

@@ -53,7 +53,7 @@ func newWorld(t *testing.T, change ...func(*web.Services)) *world {
 	bundles := must(bundle.Open(t.TempDir(), bundle.Limits{ArchiveBytes: 1 << 20, FreeBytes: 1}))(t)
 	w.keys = must(secret.Open(filepath.Join(t.TempDir(), "keys.json")))(t)
 	w.projects = project.New(w.store, bundles, w.keys)
-	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, nil, w.keys, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
+	w.engine = &engine{Engine: playbook.New(playbook.Config{}, w.store, nil, nil, bundles, w.keys, nil, nil, playbook.Edge{}, slog.New(slog.DiscardHandler)), store: w.store}
 	people := must(auth.New(auth.Config{KeyFile: filepath.Join(t.TempDir(), "jwt.key"), PublicURL: "http://localhost:8080"}, w.store))(t)
 	hub := runlog.NewHub(w.store)
 	ctx, stop := context.WithCancel(context.Background())

@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/fetch"
@@ -20,6 +23,9 @@ import (
 const (
 	defaultRegistry = "https://registry.npmjs.org"
 	defaultGoProxy  = "https://proxy.golang.org"
+
+	downloadsAtOnce = 8
+	toldSingly      = 8 // of more downloads only their number is told
 )
 
 const downloadTime = 15 * time.Minute
@@ -42,26 +48,34 @@ func download(ctx context.Context, from supply, work string, t sandbox.Template,
 	}
 	defer plain.CloseIdleConnections()
 	client := fetch.Client{HTTP: plain}
-	for i, d := range t.Downloads {
+	wanted := slices.DeleteFunc(slices.Clone(t.Downloads), func(d sandbox.Download) bool { return d.Only != "" && d.Only != npmArch })
+	if len(wanted) > toldSingly {
+		say("Downloading %d packages …", len(wanted))
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(downloadsAtOnce)
+	for i, d := range wanted {
 		arch, get := npmArch, from.getPackage
 		if d.Module != "" {
 			arch, get = runtime.GOARCH, from.getModule
 		}
 		d.Package, d.Version = strings.ReplaceAll(d.Package, "{arch}", arch), strings.ReplaceAll(d.Version, "{arch}", arch)
-		integrity := cmp.Or(d.Integrity[arch], d.Integrity["any"])
-		if integrity == "" {
-			return coderunner.Errorf(coderunner.Invalid, "The template %s has no %s for this machine's architecture, %s.", t.Name, d.Package+d.Module, runtime.GOARCH)
+		if len(wanted) <= toldSingly {
+			say("Downloading %s %s …", d.Package+d.Module, d.Version)
 		}
-		say("Downloading %s %s …", d.Package+d.Module, d.Version)
-		file := filepath.Join(dir, fmt.Sprintf("%02d", i))
-		if err := os.WriteFile(file+".into", []byte(d.Into), 0o600); err != nil {
-			return err
-		}
-		if err := get(ctx, client, d, integrity, file+".tgz"); err != nil {
-			return err
-		}
+		file := filepath.Join(dir, fmt.Sprintf("%04d", i))
+		all.Go(func() error {
+			integrity := cmp.Or(d.Integrity[arch], d.Integrity["any"])
+			if integrity == "" {
+				return coderunner.Errorf(coderunner.Invalid, "The template %s has no %s for this machine's architecture, %s.", t.Name, d.Package+d.Module, runtime.GOARCH)
+			}
+			if err := os.WriteFile(file+".into", []byte(d.Into), 0o600); err != nil {
+				return err
+			}
+			return get(ctx, client, d, integrity, file+".tgz")
+		})
 	}
-	return nil
+	return all.Wait()
 }
 
 // getPackage downloads a package of npm's.

@@ -40,8 +40,8 @@ func TestDownloadsAreWhatTheTemplateWasWrittenWith(t *testing.T) {
 		var said []string
 		template := sandbox.Template{TemplateRef: sandbox.TemplateRef{Name: "box"}, Downloads: []sandbox.Download{{Package: name, Version: "1.2.3", Integrity: integrity, Into: "/usr/local"}}}
 		err := download(t.Context(), supply{sources: coderunner.Sources{NPMRegistry: registry}}, work, template, func(format string, args ...any) { said = append(said, format) })
-		got, _ := os.ReadFile(filepath.Join(work, "downloads", "00.tgz"))
-		if into, _ := os.ReadFile(filepath.Join(work, "downloads", "00.into")); err == nil && string(into) != "/usr/local" {
+		got, _ := os.ReadFile(filepath.Join(work, "downloads", "0000.tgz"))
+		if into, _ := os.ReadFile(filepath.Join(work, "downloads", "0000.into")); err == nil && string(into) != "/usr/local" {
 			t.Errorf("it goes into %q", into)
 		}
 		return string(got), said, err
@@ -115,7 +115,7 @@ func TestModulesOfGoBecomeArchives(t *testing.T) {
 		t.Fatal(err)
 	}
 	unpacked := t.TempDir() // as template_root.sh does
-	if text, err := exec.CommandContext(t.Context(), "tar", "-xzf", filepath.Join(work, "downloads", "00.tgz"), "-C", unpacked, "--strip-components=1").CombinedOutput(); err != nil {
+	if text, err := exec.CommandContext(t.Context(), "tar", "-xzf", filepath.Join(work, "downloads", "0000.tgz"), "-C", unpacked, "--strip-components=1").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
 	for name, mode := range map[string]fs.FileMode{"bin/go": 0o755, "pkg/tool/compile": 0o755, "src/fmt/print.go": 0o644} {
@@ -128,5 +128,15 @@ func TestModulesOfGoBecomeArchives(t *testing.T) {
 	}
 	if _, err := get("h1:" + strings.Repeat("A", 43) + "="); coderunner.KindOf(err) != coderunner.Invalid || !strings.Contains(err.Error(), "not the file") {
 		t.Errorf("another hash: %v", err)
+	}
+}
+
+// TestDownloadsForOthersAreLeftOut: a lockfile has packages for other computers too.
+func TestDownloadsForOthersAreLeftOut(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	template := sandbox.Template{Downloads: []sandbox.Download{{Package: "theirs", Version: "1.2.3", Integrity: map[string]string{"any": "sha512-x"}, Into: "/usr/local", Only: "another"}}}
+	if err := download(t.Context(), supply{sources: coderunner.Sources{NPMRegistry: "http://127.0.0.1:1"}}, work, template, func(string, ...any) {}); err != nil {
+		t.Errorf("what is for another computer is wanted: %v", err)
 	}
 }

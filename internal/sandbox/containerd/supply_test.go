@@ -94,14 +94,14 @@ func TestTemplatesComeThroughTheProxy(t *testing.T) {
 	}
 	work := t.TempDir()
 	template := sandbox.Template{Downloads: []sandbox.Download{{Package: "box", Version: "1.0.0", Integrity: map[string]string{"any": "sha512-" + base64.StdEncoding.EncodeToString(sum[:])}, Into: "/box"}}}
-	if err := fetch(t.Context(), from, work, template, t.Logf); err != nil {
+	if err := download(t.Context(), from, work, template, t.Logf); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(filepath.Join(work, "downloads", "00.tgz")); string(got) != content || !proxy.has("ann:hunter2@home http://npm.invalid/box/-/box-1.0.0.tgz") {
+	if got, err := os.ReadFile(filepath.Join(work, "downloads", "0000.tgz")); string(got) != content || !proxy.has("ann:hunter2@home http://npm.invalid/box/-/box-1.0.0.tgz") {
 		t.Errorf("the download is %q, %v; the proxy was asked for %q", got, err, proxy.requests)
 	}
 	template.Downloads[0].Version = "2.0.0"
-	err := fetch(t.Context(), from, t.TempDir(), template, t.Logf)
+	err := download(t.Context(), from, t.TempDir(), template, t.Logf)
 	if coderunner.KindOf(err) != coderunner.Unavailable || !strings.Contains(err.Error(), "http://npm.invalid/box/") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a download that fails says %v", err)
 	}

@@ -163,6 +163,15 @@ type AuditEvent struct {
 	At        time.Time
 }
 
+type Backend struct {
+	ProjectID  string
+	Volume     string
+	Secrets    []byte
+	AdminState string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
 type Bundle struct {
 	ID            string
 	ProjectID     string

@@ -52,30 +52,6 @@ func (q *Queries) DatabaseSizes(ctx context.Context) (DatabaseSizesRow, error) {
 	return i, err
 }
 
-const databaseVolumes = `-- name: DatabaseVolumes :many
-SELECT volume FROM databases
-`
-
-func (q *Queries) DatabaseVolumes(ctx context.Context) ([]string, error) {
-	rows, err := q.db.Query(ctx, databaseVolumes)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []string{}
-	for rows.Next() {
-		var volume string
-		if err := rows.Scan(&volume); err != nil {
-			return nil, err
-		}
-		items = append(items, volume)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const deleteDroppedLines = `-- name: DeleteDroppedLines :execrows
 DELETE FROM run_log_lines WHERE ctid = ANY (ARRAY(
     SELECT l.ctid FROM runs r CROSS JOIN LATERAL (SELECT x.ctid FROM run_log_lines x WHERE x.run_id = r.id LIMIT $1::int) AS l
@@ -228,6 +204,31 @@ func (q *Queries) LargestTables(ctx context.Context, count int32) ([]LargestTabl
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ownedVolumes = `-- name: OwnedVolumes :many
+SELECT volume FROM databases UNION ALL SELECT volume FROM backends
+`
+
+// Those of databases and of apps.
+func (q *Queries) OwnedVolumes(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, ownedVolumes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var volume string
+		if err := rows.Scan(&volume); err != nil {
+			return nil, err
+		}
+		items = append(items, volume)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

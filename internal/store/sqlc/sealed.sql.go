@@ -19,6 +19,27 @@ func (q *Queries) BeginSealingAgain(ctx context.Context) error {
 	return err
 }
 
+const replaceSealedBackend = `-- name: ReplaceSealedBackend :exec
+UPDATE backends t SET secrets = $1::bytea WHERE t.project_id = $2 AND t.project_id = $3 AND t.secrets = $4::bytea
+`
+
+type ReplaceSealedBackendParams struct {
+	Sealed    []byte
+	ProjectID string
+	ID        string
+	Former    []byte
+}
+
+func (q *Queries) ReplaceSealedBackend(ctx context.Context, arg ReplaceSealedBackendParams) error {
+	_, err := q.db.Exec(ctx, replaceSealedBackend,
+		arg.Sealed,
+		arg.ProjectID,
+		arg.ID,
+		arg.Former,
+	)
+	return err
+}
+
 const replaceSealedDatabase = `-- name: ReplaceSealedDatabase :exec
 UPDATE databases t SET connection = $1::bytea WHERE t.project_id = $2 AND t.id = $3 AND t.connection = $4::bytea
 `
@@ -125,6 +146,44 @@ func (q *Queries) ReplaceSealedVariable(ctx context.Context, arg ReplaceSealedVa
 	return err
 }
 
+const sealedBackends = `-- name: SealedBackends :many
+SELECT t.project_id AS id, t.project_id, ARRAY['backend']::text[] AS names, t.secrets AS sealed FROM backends t
+WHERE substring(t.secrets, 1, length($1::bytea)) <> $1 AND NOT (t.project_id::text || '/' || t.project_id = ANY($2::text[]))
+LIMIT $3::int FOR UPDATE OF t SKIP LOCKED
+`
+
+type SealedBackendsRow struct {
+	ID        string
+	ProjectID string
+	Names     []string
+	Sealed    []byte
+}
+
+func (q *Queries) SealedBackends(ctx context.Context, header []byte, known []string, batch int32) ([]SealedBackendsRow, error) {
+	rows, err := q.db.Query(ctx, sealedBackends, header, known, batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SealedBackendsRow{}
+	for rows.Next() {
+		var i SealedBackendsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.Names,
+			&i.Sealed,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const sealedCounts = `-- name: SealedCounts :many
 SELECT s.place, substring(s.sealed, 1, $1::int)::bytea AS header, count(*) AS count FROM (
     SELECT 'variables' AS place, v.value AS sealed, 1 AS position FROM variables v
@@ -132,6 +191,7 @@ SELECT s.place, substring(s.sealed, 1, $1::int)::bytea AS header, count(*) AS co
     UNION ALL SELECT 'connections of deployments', decode(d.db_connection_info ->> 'ciphertext', 'base64'), 3 FROM deployments d
     UNION ALL SELECT 'variables of deployments', d.variables, 4 FROM deployments d
     UNION ALL SELECT 'variables of runs', r.variables, 5 FROM runs r
+    UNION ALL SELECT 'secrets of backends', b.secrets, 6 FROM backends b
 ) AS s WHERE s.sealed IS NOT NULL GROUP BY s.position, s.place, header ORDER BY s.position, header
 `
 
@@ -329,7 +389,7 @@ type SealedVariablesRow struct {
 	Sealed    []byte
 }
 
-// This and the next four are the same question, one for each column: FOR UPDATE does not
+// This and the next five are the same question, one for each column: FOR UPDATE does not
 // go with UNION. Their parameters and their rows are alike, and so are those of the replacements.
 func (q *Queries) SealedVariables(ctx context.Context, header []byte, known []string, batch int32) ([]SealedVariablesRow, error) {
 	rows, err := q.db.Query(ctx, sealedVariables, header, known, batch)
