@@ -24,7 +24,7 @@ func Samples() []coderunner.Sample {
 		{Name: "pnpm-workspace", Title: "Dice table", Description: "An app and the package that it shares code with.", Parts: []string{"pnpm workspace", "Hono"}},
 		{Name: "manifest-sqlite", Title: "Lost and found", Description: "A backend in one file that needs no database server.", Parts: []string{"Manifest", "SQLite"}},
 		{Name: "static", Title: "Quiet minute", Description: "A breathing exercise of two pages and a script.", Parts: []string{"Static files"}},
-		{Name: "node-hello", Title: "Hello", Description: "A web server without dependencies: the fastest way to a URL.", Parts: []string{"Node.js"}},
+		{Name: "node-hello", Title: "Hello", Description: "No dependencies: the fastest way to a URL.", Parts: []string{"Node.js"}},
 	}
 	for i := range samples {
 		files, err := fs.Sub(FS, samples[i].Name)

@@ -10,3 +10,13 @@ type Sample struct {
 	Parts       []string
 	Files       fs.FS // the source tree
 }
+
+// FindSample answers the sample of that name: NotFound.
+func FindSample(samples []Sample, name string) (Sample, error) {
+	for _, sample := range samples {
+		if sample.Name == name {
+			return sample, nil
+		}
+	}
+	return Sample{}, Errorf(NotFound, "There is no such sample.")
+}
