@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
-	"errors"
 	"html/template"
 	"log"
 	"net/http"
@@ -53,19 +52,25 @@ func name(asked string) string {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	server := &http.Server{Addr: ":" + cmp.Or(os.Getenv("PORT"), "8080"), Handler: routes(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		<-ctx.Done()
-		limit, cancel := context.WithTimeout(context.Background(), 8*time.Second)
-		defer cancel()
-		if err := server.Shutdown(limit); err != nil {
-			log.Print(err)
-		}
-	}()
-	log.Printf("Drawing badges at %s", server.Addr)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(":" + cmp.Or(os.Getenv("PORT"), "8080")); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// serve answers until the program is asked to end, and finishes what it has begun.
+func serve(address string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	server := &http.Server{Addr: address, Handler: routes(), ReadHeaderTimeout: 5 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ListenAndServe() }()
+	log.Printf("Drawing badges at %s", address)
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	limit, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+	defer cancel()
+	return server.Shutdown(limit)
 }
