@@ -28,5 +28,5 @@ func draw(w io.Writer, name string) error {
 }
 
 func field(out []byte, column, row int) []byte {
-	return fmt.Appendf(out, `<rect x="%d" y="%d" width="16" height="16" rx="3"/>`, 10+column*16, 10+row*16)
+	return fmt.Appendf(out, `<rect x="%d" y="%d" width="15" height="15" rx="3"/>`, 10+column*16, 10+row*16)
 }

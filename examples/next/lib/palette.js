@@ -8,7 +8,7 @@ export function paletteOf(word) {
   const spread = 24 + ((hash >>> 9) % 50);
   return [0, 1, 2, 3, 4].map((i) => {
     const light = 26 + i * 14;
-    return { background: hex((hue + i * spread) % 360, 52 - i * 4, light), dark: light < 56 };
+    return { background: hex((hue + i * spread) % 360, 52 - i * 4, light), dark: light < 50 };
   });
 }
 
