@@ -20,7 +20,7 @@ PACKAGES = $(shell go list ./... | grep -v /e2e)
 # Each of these keeps the whole machine busy, and says how soon it recovers.
 ALONE = $(addprefix github.com/coderunner/coderunner/internal/,playbook sandbox/containerd)
 
-.PHONY: help run down install uninstall build templates test faults other-faults check e2e demo load bench generate generated vet lint deps-run deps-test clean
+.PHONY: help run down install uninstall build templates test faults other-faults check e2e demo examples load bench generate generated vet lint deps-run deps-test clean
 
 help: ## list these tasks
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ e2e: deps-test build ## the whole program in a real Chromium
 
 demo: deps-run build ## one whole deploy through the API, timed and cleaned up
 	@go run ./e2e/demo --program bin/coderunner
+
+examples: deps-run build ## deploy every app of examples/ and use it; NAME=flask for one
+	@go run ./e2e/examples --program bin/coderunner $(NAME)
 
 load: deps-test build ## requests that fail or wait while versions and CodeRunner itself change
 	@go test -count=1 -timeout 20m -v -run 'ComesAndGoes|ComeAndGo' ./e2e/load -timed | awk -f tools/load.awk

@@ -15,12 +15,14 @@ declare -A why=(
 	[chromium]="the browser tests"
 	[gcc]="the race detector"
 	[libc6-dev]="the race detector"
-	[nodejs]="the style sheet, and the example's own test"
-	[npm]="the style sheet, and the example's own test"
+	[nodejs]="the style sheet, and the examples' own tests"
+	[npm]="the style sheet, and the examples' own tests"
+	[python3-pip]="the tests of the examples in Python"
 )
 packages=(containerd runc mmdebstrap postgresql-15 ca-certificates)
 [ "${1:-run}" = test ] && packages+=(chromium gcc libc6-dev)
 if [ "${1:-run}" = test ] && ! command -v npm >/dev/null; then packages+=(nodejs npm); fi
+if [ "${1:-run}" = test ] && ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi
 
 missing=()
 for package in "${packages[@]}"; do

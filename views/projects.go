@@ -16,7 +16,7 @@ type ProjectsPage struct {
 	Search      string        // a part of the name or slug; "" for all
 	Total       int           // how many there are on all pages
 	Page        int           // from 1
-	Samples     []Sample
+	Samples     []coderunner.Sample
 	UploadLimit int64 // bytes of one upload
 }
 
@@ -40,14 +40,6 @@ func (c ProjectCard) shown() *coderunner.Deployment {
 // lastFailed reports whether something newer than what serves came to nothing.
 func (c ProjectCard) lastFailed() bool {
 	return c.Current != nil && c.Latest != nil && c.Latest.ID != c.Current.ID && c.Latest.Status == coderunner.Failed
-}
-
-// Sample is an example that deploys with one click.
-type Sample struct {
-	Name        string // names it in POST /samples/{name}
-	Title       string
-	Description string
-	Parts       []string // "Node.js 24", "PostgreSQL 15"
 }
 
 // Pages is how many pages there are, at least one.

@@ -263,7 +263,7 @@ func variablesForm(p VariablesPage) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "</template></section><section class=\"panel\" aria-labelledby=\"paste\"><details class=\"vars-paste\"")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "</template></section><section class=\"panel\" aria-labelledby=\"paste\"><details class=\"fold vars-paste\"")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

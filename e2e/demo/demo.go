@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -249,33 +248,7 @@ func (d *demo) clean() error {
 		}
 	}
 	begin := time.Now()
-	if _, err := os.Stat(d.dataDir()); err == nil {
-		if err := platform.Command(ctx, d.program, d.dataDir(), io.Discard, "down"); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if d.server != nil {
-		if err := d.server.Stop(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	left, err := platform.Leftovers(d.dataDir())
-	if err != nil {
-		errs = append(errs, err)
-	}
-	running, err := platform.Processes(d.dir)
-	if err != nil {
-		errs = append(errs, err)
-	}
-	if left = append(left, running...); len(left) > 0 {
-		errs = append(errs, fmt.Errorf("these are left:\n  %s", strings.Join(left, "\n  ")))
-	}
-	if err := platform.ForgetEngine(filepath.Join(d.dataDir(), "engine")); err != nil {
-		errs = append(errs, err)
-	}
-	if err := os.RemoveAll(d.dir); err != nil {
-		errs = append(errs, fmt.Errorf("removing the data directory: %w", err))
-	}
+	errs = append(errs, platform.Remove(ctx, d.program, d.dir, d.server))
 	d.row("down, directory removed", time.Since(begin), "")
 	return errors.Join(errs...)
 }

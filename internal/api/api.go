@@ -65,6 +65,7 @@ type Services struct {
 	Store    *store.Store
 	Engine   Engine
 	Hub      *runlog.Hub
+	Samples  []coderunner.Sample
 	Disk     func() coderunner.Disk // as last observed
 	Log      *slog.Logger           // nothing is logged if nil
 
@@ -133,6 +134,9 @@ func (s *server) routes() {
 	private(s, get("/projects", "list-projects", "List projects, the newest first"), s.listProjects)
 	private(s, get("/projects/{id}", "get-project", "Get a project"), s.getProject)
 	private(s, destroyOperation(), s.destroyProject)
+
+	private(s, get("/samples", "list-samples", "List the apps that come with CodeRunner"), s.listSamples)
+	private(s, sampleOperation(), s.createFromSample)
 
 	private(s, uploadOperation(), s.upload)
 	describeUpload(s.huma.OpenAPI())

@@ -61,12 +61,12 @@ func TestDescriptionHasEveryOperation(t *testing.T) {
 	}
 	want := []string{
 		"DELETE projects/{id}", "DELETE projects/{id}/variables/{key}", "GET deployments/{id}", "GET projects", "GET projects/{id}", "GET projects/{id}/backend", "GET projects/{id}/databases", "GET projects/{id}/deployments",
-		"GET projects/{id}/logs", "GET projects/{id}/logs/events", "GET projects/{id}/variables", "GET projects/{id}/variables/{key}", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log", "GET server/disk",
+		"GET projects/{id}/logs", "GET projects/{id}/logs/events", "GET projects/{id}/variables", "GET projects/{id}/variables/{key}", "GET runs/{id}", "GET runs/{id}/events", "GET runs/{id}/log", "GET samples", "GET server/disk",
 		"PATCH projects/{id}/variables",
 		"POST auth/login", "POST auth/logout", "POST auth/refresh", "POST auth/register", "POST deployments/{id}/rollback",
 		"POST projects", "POST projects/{id}/backend/administrator", "POST projects/{id}/bundles", "POST projects/{id}/databases/{appliance}/attach", "POST projects/{id}/databases/{appliance}/delete",
 		"POST projects/{id}/databases/{appliance}/detach", "POST projects/{id}/deployments", "POST projects/{id}/redeploy", "POST projects/{id}/restart",
-		"POST projects/{id}/start", "POST projects/{id}/stop", "POST runs/{id}/cancel", "POST runs/{id}/fix",
+		"POST projects/{id}/start", "POST projects/{id}/stop", "POST runs/{id}/cancel", "POST runs/{id}/fix", "POST samples/{name}/projects",
 		"PUT projects/{id}/variables", "PUT projects/{id}/variables/{key}",
 	}
 	if slices.Sort(got); !slices.Equal(got, want) {

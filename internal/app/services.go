@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"io/fs"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -106,9 +105,10 @@ func providerConfig(c Config) (containerd.Config, error) {
 // handler gives each request to the dashboard or the API. Those for apps do not come here.
 func (a *App) handler() http.Handler {
 	streams := &stream.Places{}
-	program := api.New(api.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Disk: a.house.Disk, VolumeSize: a.provider.VolumeSize, Streams: streams, Log: a.log, UploadLimit: a.config.MaxUpload})
+	samples := examples.Samples()
+	program := api.New(api.Services{Samples: samples, Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Disk: a.house.Disk, VolumeSize: a.provider.VolumeSize, Streams: streams, Log: a.log, UploadLimit: a.config.MaxUpload})
 	pages := web.New(web.Services{Auth: a.auth, Projects: a.projects, Store: a.store, Engine: a.engine, Hub: a.hub, Catalogue: a.catalogue,
-		Samples: samples(), Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, Disk: a.house.Disk, ProjectDisk: a.house.Project, Machine: a.machineParts, Sources: a.config.Sources.Shown(), Streams: streams, UploadLimit: a.config.MaxUpload, Log: a.log})
+		Samples: samples, Static: static.New(), Templates: a.templates, Volumes: a.volumes, Applied: a.applied, Disk: a.house.Disk, ProjectDisk: a.house.Project, Machine: a.machineParts, Sources: a.config.Sources.Shown(), Streams: streams, UploadLimit: a.config.MaxUpload, Log: a.log})
 	compress := middleware.Compress(5, "text/html", "text/css", "text/javascript", "application/json", "image/svg+xml")
 	program, pages = compress(program), compress(pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -118,22 +118,6 @@ func (a *App) handler() http.Handler {
 		}
 		pages.ServeHTTP(w, r)
 	})
-}
-
-// samples are the examples that deploy with one click.
-func samples() []web.Sample {
-	list := []web.Sample{
-		{Sample: views.Sample{Name: "express-postgres", Title: "Guest book", Description: "Express writes and reads entries in a database of its own.", Parts: []string{"Node.js 24", "PostgreSQL 15"}}},
-		{Sample: views.Sample{Name: "node-hello", Title: "Hello", Description: "A web server without dependencies: the fastest way to a URL.", Parts: []string{"Node.js 24"}}},
-	}
-	for i := range list {
-		files, err := fs.Sub(examples.FS, list[i].Name)
-		if err != nil {
-			panic(err) // the files are part of the program
-		}
-		list[i].Files = files
-	}
-	return list
 }
 
 // templates tells which appliances can be instantiated at once.

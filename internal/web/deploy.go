@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/playbook"
 	"github.com/coderunner/coderunner/views"
@@ -20,11 +22,12 @@ func (s *site) deploy(w http.ResponseWriter, r *http.Request, user coderunner.Us
 		return err
 	}
 	form := views.ReadPlanForm(posted)
-	page, err := s.planPage(r, user, folder(form.Root))
+	project, bundle := chi.URLParam(r, "project"), chi.URLParam(r, "bundle")
+	page, err := s.planPage(r, user, project, bundle, folder(form.Root))
 	problems := views.FieldErrors{}
 	if coderunner.KindOf(err) == coderunner.Invalid { // the rest is shown for the folder that was analyzed before
 		problems["root"] = coderunner.Sentence(err)
-		page, err = s.planPage(r, user, "")
+		page, err = s.planPage(r, user, project, bundle, "")
 	}
 	if err != nil {
 		return err

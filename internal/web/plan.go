@@ -15,7 +15,7 @@ const maxFound = 40
 
 // plan shows how a bundle would be run, every field editable.
 func (s *site) plan(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
-	page, err := s.planPage(r, user, r.URL.Query().Get("root"))
+	page, err := s.planPage(r, user, chi.URLParam(r, "project"), chi.URLParam(r, "bundle"), r.URL.Query().Get("root"))
 	if err != nil {
 		return err
 	}
@@ -39,16 +39,15 @@ func notOffered(page views.PlanPage) string {
 	return coderunner.Sentence(wanted.NotOffered())
 }
 
-// planPage is the plan of a folder of the bundle that the address names, its form
-// still empty.
-func (s *site) planPage(r *http.Request, user coderunner.User, root string) (page views.PlanPage, err error) {
+// planPage is the plan of a folder of the bundle, its form still empty.
+func (s *site) planPage(r *http.Request, user coderunner.User, project, bundle, root string) (page views.PlanPage, err error) {
 	ctx := r.Context()
 	page.Frame = s.frame("Plan", views.SectionProjects, user)
-	if page.Project, err = s.Store.Project(ctx, user.ID, chi.URLParam(r, "project")); err != nil {
+	if page.Project, err = s.Store.Project(ctx, user.ID, project); err != nil {
 		return page, err
 	}
 	page.Title = "Plan · " + page.Project.Name
-	if page.Bundle, err = s.Store.Bundle(ctx, user.ID, chi.URLParam(r, "bundle")); err != nil {
+	if page.Bundle, err = s.Store.Bundle(ctx, user.ID, bundle); err != nil {
 		return page, err
 	}
 	if page.Plan, err = s.Projects.Propose(ctx, user.ID, page.Project.ID, page.Bundle.ID, root); err != nil {

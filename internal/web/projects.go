@@ -15,7 +15,7 @@ const farthestPage = 1 << 20
 func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
 	query := r.URL.Query()
 	page := views.ProjectsPage{
-		Frame: s.frame("Projects", views.SectionProjects, user), UploadLimit: s.UploadLimit,
+		Frame: s.frame("Projects", views.SectionProjects, user), UploadLimit: s.UploadLimit, Samples: s.Samples,
 		Search: searched(query), Page: int(min(max(number(query.Get("page")), 1), farthestPage)),
 	}
 	summaries, total, err := s.Store.ProjectSummaries(r.Context(), user.ID, page.Search, views.CardsPerPage, (page.Page-1)*views.CardsPerPage)
@@ -28,9 +28,6 @@ func (s *site) projects(w http.ResponseWriter, r *http.Request, user coderunner.
 	}
 	for _, summary := range summaries {
 		page.Projects = append(page.Projects, views.ProjectCard{Project: summary.Project, URL: summary.PublicURL, Current: summary.Current, Latest: summary.Deployment, Run: summary.Run})
-	}
-	for _, sample := range s.Samples {
-		page.Samples = append(page.Samples, sample.Sample)
 	}
 	if isFragment(r) {
 		return s.render(w, r, http.StatusOK, views.ProjectCards(page))

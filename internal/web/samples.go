@@ -1,34 +1,60 @@
 package web
 
 import (
-	"archive/tar"
-	"bytes"
+	"context"
 	"net/http"
-	"slices"
 
 	"github.com/go-chi/chi/v5"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/playbook"
+	"github.com/coderunner/coderunner/views"
 )
 
-// startSample makes a project of an example and goes to its plan.
+// startSample makes a project of a sample, deploys it and goes to its run; with then=plan it goes to
+// the plan instead. Where the deploy is refused, the plan is shown with the reason.
 func (s *site) startSample(w http.ResponseWriter, r *http.Request, user coderunner.User) error {
-	name := chi.URLParam(r, "sample")
-	i := slices.IndexFunc(s.Samples, func(sample Sample) bool { return sample.Name == name })
-	if i < 0 {
-		return coderunner.Errorf(coderunner.NotFound, "There is no such sample.")
-	}
-	var archive bytes.Buffer // examples are a few files of the program's own
-	out := tar.NewWriter(&archive)
-	if err := out.AddFS(s.Samples[i].Files); err != nil {
-		return err
-	}
-	if err := out.Close(); err != nil {
-		return err
-	}
-	_, bundle, err := s.Projects.NewFromUpload(r.Context(), user.ID, name, name, &archive, nil)
+	form, err := readForm(w, r, maxForm)
 	if err != nil {
 		return err
 	}
-	return redirect(w, r, planPath(bundle))
+	sample, err := coderunner.FindSample(s.Samples, chi.URLParam(r, "sample"))
+	if err != nil {
+		return err
+	}
+	_, bundle, err := s.Projects.NewFromSample(r.Context(), user.ID, sample)
+	if err != nil {
+		return err
+	}
+	if form.Get("then") == "plan" {
+		return redirect(w, r, planPath(bundle))
+	}
+	run, err := s.deployProposal(r.Context(), user, bundle)
+	if err == nil {
+		return redirect(w, r, "/runs/"+run.ID)
+	}
+	problems := views.FieldErrors{}
+	if !note(problems, err) {
+		return err
+	}
+	page, planErr := s.planPage(r, user, bundle.ProjectID, bundle.ID, "")
+	if planErr != nil {
+		return planErr
+	}
+	page.Form = views.NewPlanForm(page.Project, page.Plan)
+	return s.deployAgain(w, r, user, page, statusOf(err), problems)
+}
+
+// deployProposal starts the deploy of a bundle as the analyzer proposes it.
+func (s *site) deployProposal(ctx context.Context, user coderunner.User, bundle coderunner.Bundle) (coderunner.Run, error) {
+	plan, err := s.Projects.Propose(ctx, user.ID, bundle.ProjectID, bundle.ID, "")
+	if err != nil {
+		return coderunner.Run{}, err
+	}
+	request := playbook.DeployRequest{ProjectID: bundle.ProjectID, BundleID: bundle.ID, Plan: plan}
+	for _, need := range plan.Databases {
+		request.Databases = append(request.Databases, need.Appliance)
+	}
+	_, run, err := s.Engine.Deploy(ctx, user.ID, request)
+	return run, err
 }

@@ -11,10 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/coderunner/coderunner/internal/web"
-	"github.com/coderunner/coderunner/views"
 )
 
 func (a answer) json() map[string]string {
@@ -119,21 +117,4 @@ func TestUploadFromAPlainForm(t *testing.T) {
 	a := send(nodeApp(t)).want(http.StatusSeeOther)
 	w.ada.get(a.header.Get("Location")).want(http.StatusOK).wantText(".side-name", "code.tar")
 	send(nil).want(http.StatusUnprocessableEntity).wantText("main", "no file in it")
-}
-
-func TestSampleBecomesAProject(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, func(s *web.Services) {
-		s.Samples = []web.Sample{{
-			Sample: views.Sample{Name: "node-hello", Title: "Hello", Description: "Says hello", Parts: []string{"Node.js 18"}},
-			Files:  fstest.MapFS{"package.json": {Data: []byte(`{"scripts":{"start":"node index.js"}}`)}, "lib/index.js": {Data: []byte("1")}},
-		}}
-	})
-	a := w.ada.get("/projects").want(http.StatusOK).wantText(".cards", "Says hello")
-	action, _ := a.page().Find(".tile form").Attr("action")
-	a = w.ada.post(action, nil).want(http.StatusSeeOther)
-	w.ada.get(a.header.Get("Location")).want(http.StatusOK).wantText("h1", "Check the plan")
-	w.ada.post(action, nil).want(http.StatusSeeOther)
-	w.ada.get("/projects").wantText(".cards", "node-hello 2")
-	w.ada.post("/samples/unknown", nil).want(http.StatusNotFound)
 }

@@ -11,7 +11,6 @@ package web
 import (
 	"context"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"time"
@@ -80,12 +79,6 @@ type Hub interface {
 	Closed() <-chan struct{}
 }
 
-// Sample is an example that deploys with one click.
-type Sample struct {
-	views.Sample
-	Files fs.FS
-}
-
 // TemplateStatus is what a provider says about an appliance's template.
 type TemplateStatus struct {
 	State     views.TemplateState
@@ -102,7 +95,7 @@ type Services struct {
 	Engine    Engine
 	Hub       Hub
 	Catalogue *appliance.Catalogue
-	Samples   []Sample
+	Samples   []coderunner.Sample // offered on the page of projects
 	Static    *static.Files
 
 	// Templates answers the state of each appliance's template by name. Optional.

@@ -65,6 +65,15 @@ func (c *Client) Upload(ctx context.Context, projectID, filename string, tar []b
 	return b, c.call(ctx, http.MethodPost, "/projects/"+projectID+"/bundles?filename="+url.QueryEscape(filename), tar, &b)
 }
 
+// SetVariables gives install and build commands the variables, in plain sight.
+func (c *Client) SetVariables(ctx context.Context, projectID string, values map[string]string) error {
+	plain, changes := false, []api.NamedVariableChange{}
+	for key, value := range values {
+		changes = append(changes, api.NamedVariableChange{Key: key, VariableChange: api.VariableChange{Value: &value, Secret: &plain, Scope: "build"}})
+	}
+	return c.call(ctx, http.MethodPatch, "/projects/"+projectID+"/variables", map[string]any{"variables": changes}, &api.VariableList{})
+}
+
 // Deployment is what to deploy: a bundle, with changes of its plan.
 type Deployment struct {
 	BundleID  string           `json:"bundle_id"`

@@ -1,0 +1,5 @@
+import { migrate, pool } from './jobs.js';
+
+await migrate();
+await pool.end();
+console.log('The table is there.');
