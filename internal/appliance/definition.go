@@ -101,7 +101,7 @@ func (doc document) definition(files *Files) (Definition, error) {
 	}
 	for _, d := range doc.Downloads {
 		if d.Lockfile == "" {
-			t.Downloads = append(t.Downloads, sandbox.Download{Package: d.Package, Version: d.Version, Integrity: d.Integrity, Into: d.Into})
+			t.Downloads = append(t.Downloads, sandbox.Download{Package: d.Package, Module: d.Module, Version: d.Version, Integrity: d.Integrity, Into: d.Into})
 			continue
 		}
 		list, err := lockfileDownloads(rootOf(files), d.Lockfile)

@@ -55,7 +55,10 @@ func (e *Engine) Secrets(ctx context.Context, projectID, deploymentID string) ([
 		secrets = append(secrets, c.Password)
 	}
 	_, own, err := e.backend(ctx, projectID)
-	if err != nil && coderunner.KindOf(err) != coderunner.NotFound {
+	if coderunner.KindOf(err) == coderunner.NotFound { // not on Manifest
+		return secrets, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return append(secrets, own.TokenKey, own.AdminPassword), nil

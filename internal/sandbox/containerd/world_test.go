@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -171,6 +172,9 @@ func dialHere(ctx context.Context, address string) error {
 	deadline, _ := ctx.Deadline()
 	events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(events, int(time.Until(deadline).Milliseconds()))
+	for errors.Is(err, unix.EINTR) { // the runtime of Go has signals of its own
+		n, err = unix.Poll(events, max(0, int(time.Until(deadline).Milliseconds())))
+	}
 	if err == nil && n == 0 {
 		return unix.ETIMEDOUT
 	}

@@ -308,6 +308,28 @@ func FiltersOf(pid int) (filters [][]unix.SockFilter, err error) {
 			return nil, fmt.Errorf("the process %d got no filter of system calls within %s", pid, filtersTime)
 		}
 	}
+	for range stopTries {
+		// Who has just looked at it is let go when their thread has ended: until then nobody else may.
+		if filters, err = readFilters(pid); !errors.Is(err, errNotStopped) && !errors.Is(err, unix.EPERM) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return filters, err
+}
+
+// A process has been seen not to stop for whoever looks at it, on a busy machine, and to do
+// so for the next who tries.
+const (
+	stopTries = 3
+	stopTime  = time.Second
+)
+
+var errNotStopped = errors.New("it does not stop")
+
+// readFilters reads the filters of a process. Its thread ends with it, and with that what the
+// process does for it.
+func readFilters(pid int) (filters [][]unix.SockFilter, err error) {
 	err = OnThread(func() error {
 		if err := unix.PtraceSeize(pid); err != nil {
 			return fmt.Errorf("look at the process %d: %w", pid, err)
@@ -316,8 +338,8 @@ func FiltersOf(pid int) (filters [][]unix.SockFilter, err error) {
 		if err := unix.PtraceInterrupt(pid); err != nil {
 			return err
 		}
-		if _, err := unix.Wait4(pid, nil, unix.WALL, nil); err != nil {
-			return err
+		if err := awaitStop(pid); err != nil {
+			return fmt.Errorf("look at the process %d: %w", pid, err)
 		}
 		for {
 			ask := func(at unsafe.Pointer) (int, error) {
@@ -343,6 +365,19 @@ func FiltersOf(pid int) (filters [][]unix.SockFilter, err error) {
 	})
 	slices.Reverse(filters) // the kernel counts from the newest
 	return filters, err
+}
+
+// awaitStop waits until a process that the calling thread traces has stopped.
+func awaitStop(pid int) error {
+	for deadline := time.Now().Add(stopTime); ; time.Sleep(50 * time.Microsecond) {
+		stopped, err := unix.Wait4(pid, nil, unix.WALL|unix.WNOHANG, nil)
+		if stopped == pid || err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errNotStopped
+		}
+	}
 }
 
 // OnThread does something on a thread that is thrown away afterwards, whatever
