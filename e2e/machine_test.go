@@ -30,7 +30,8 @@ func inventory(s *server) ([]string, error) {
 		}
 		found = append(found, some...)
 	}
-	return found, nil
+	// What their users keep for other projects, in the folder of volumes.
+	return slices.DeleteFunc(found, func(line string) bool { return strings.Contains(line, "/volumes/cache-") }), nil
 }
 
 // leftBehind is the inventory, and the processes and mounts that serving needs.

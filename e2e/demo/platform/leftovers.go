@@ -5,13 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // Leftovers lists what is on the machine of the data directory's sandboxes:
 // their files, volumes and bundles, network links, network namespaces and
-// cgroups. After the last project was destroyed there is none.
+// cgroups. After the last project was destroyed there is none. The package caches, which are
+// users' and not projects', are not among them.
 func Leftovers(dataDir string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(dataDir, "instance"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,6 +34,7 @@ func Leftovers(dataDir string) ([]string, error) {
 		}
 		left = append(left, found...)
 	}
+	left = slices.DeleteFunc(left, func(path string) bool { return strings.HasPrefix(filepath.Base(path), "cache-") })
 	bundles, err := regularFiles(filepath.Join(dataDir, "bundles"))
 	if err != nil {
 		return nil, err
