@@ -132,6 +132,37 @@ func TestManifest(t *testing.T) {
 	}
 }
 
+// TestManifestThatIsCancelled once its administrator is made: the next deploy has the same one.
+func TestManifestThatIsCancelled(t *testing.T) {
+	t.Parallel()
+	var stop trap
+	p := startPlatformIn(t, t.TempDir(), testdb.New(t), func(p *platform) {
+		p.engine.cfg.HealthTimeout, p.engine.breakpoint = time.Minute, stop.breakpoint
+	})
+	p.builtTemplate(t, manifestAppliance)
+	b := &backendTrial{T: t, p: p, s: p.uploadBackend(t, map[string]string{"manifest.yml": petsFile, "handlers/hello.js": petsHandler})}
+	reached, release := stop.set("admin", true)
+	_, run := p.deploy(t, b.s)
+	<-reached
+	_, err := p.engine.Cancel(t.Context(), b.s.user.ID, run.ID)
+	release()
+	if run = p.ended(t, run.ID); err != nil || run.State != coderunner.RunCancelled {
+		t.Fatalf("the deploy ended %s (%v)\n%s", run.State, err, p.logText(t, run.ID))
+	}
+	if status, _ := p.get(t, "pets", "/api/health"); status != http.StatusNotFound {
+		t.Errorf("what was cancelled answers %d", status)
+	}
+	before, err := p.engine.RevealAdmin(t.Context(), b.s.user.ID, b.s.project.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.succeeds(t, b.s)
+	after, err := p.engine.RevealAdmin(t.Context(), b.s.user.ID, b.s.project.ID)
+	if err != nil || after != before || b.logIn("admins", after.Email, after.Password) == "" {
+		t.Errorf("the administrator is another one, or does not get in (%v)", err)
+	}
+}
+
 // uploadBackend uploads files, and wants the plan that the analyzer makes of them.
 func (p *platform) uploadBackend(t *testing.T, files map[string]string) sample {
 	t.Helper()
