@@ -28,7 +28,7 @@ func TestPlansByLockfile(t *testing.T) {
 		"pnpm 6":          {[]string{"pnpm-lock.yaml", "lockfileVersion: 5.3\n"}, "pnpm", "npx --yes pnpm@7 install --prod=false --frozen-lockfile", []string{npx("pnpm", "7", "")}},
 		"pnpm 8":          {[]string{"pnpm-lock.yaml", "lockfileVersion: '6.0'\n"}, "pnpm", "npx --yes pnpm@8 install --prod=false --frozen-lockfile", []string{npx("pnpm", "8", "")}},
 		"pnpm 9":          {[]string{"pnpm-lock.yaml", "lockfileVersion: '9.0'\n"}, "pnpm", "npx --yes pnpm@9 install --prod=false --frozen-lockfile", []string{npx("pnpm", "9", "")}},
-		"bun":             {[]string{"bun.lock", "{}"}, "bun", "npm install", []string{"The project uses bun, which cannot be deployed yet: npm installs the dependencies and does not read bun.lock, so that versions may differ."}},
+		"bun":             {[]string{"bun.lock", "{}"}, "bun", "npx --yes bun@1 install --frozen-lockfile", []string{"The project uses bun, which the appliances for Node.js do not have: npx fetches bun 1 for the installation, and node runs the app."}},
 		"none":            {nil, "npm", "npm install", []string{"There is no lockfile, so that each deployment may install other versions. Run npm install and upload its lockfile too."}},
 		"yarn beside npm": {[]string{"package-lock.json", "{}", "yarn.lock", ""}, "yarn", "npx --yes yarn@1.22.22 install --production=false --frozen-lockfile", []string{"There are lockfiles of several package managers (yarn.lock, package-lock.json); yarn.lock is used. Remove the others.", npx("yarn", "1.22.22", "")}},
 	} {

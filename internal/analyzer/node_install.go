@@ -20,7 +20,7 @@ var lockfiles = []struct{ name, manager string }{
 
 // install says which package manager the project uses and how it installs.
 //
-// The appliance has npm alone; pnpm and yarn are fetched by npx. With a lockfile
+// The appliance has npm alone; pnpm, yarn and bun are fetched by npx. With a lockfile
 // the command is "npm ci"; what to do when the lockfile is out of step with
 // package.json is the playbook's business. The commands for pnpm and yarn ask for
 // devDependencies, whatever NODE_ENV says, because builds need them; "npm ci" has to
@@ -53,9 +53,13 @@ func (a *nodeApp) install() (manager, install coderunner.Choice) {
 	case "yarn":
 		return manager, coderunner.Choice{Value: a.yarnInstall(wanted, lockfile), Why: why}
 	case "bun":
-		a.warn("The project uses bun, which cannot be deployed yet: npm installs the dependencies and does not read %s, so that versions may differ.",
-			orElse(lockfile, "bun's lockfile"))
-		return manager, coderunner.Choice{Value: "npm install", Why: why}
+		wanted = orElse(wanted, "1")
+		command := "npx --yes bun@" + wanted + " install"
+		if lockfile != "" {
+			command += " --frozen-lockfile"
+		}
+		a.warn("The project uses bun, which the appliances for Node.js do not have: npx fetches bun %s for the installation, and node runs the app.", wanted)
+		return manager, coderunner.Choice{Value: command, Why: why}
 	}
 	if lockfile == "" {
 		return manager, coderunner.Choice{Value: "npm install", Why: why}

@@ -38,7 +38,7 @@ var npmRules = []rule{
 		return c.wrongRoot("package.json")
 	}},
 	{regexp.MustCompile(npmSays + `Missing script: ["']?([^"']+?)["']?$|Couldn't find a script named "([^"]+)"|Command "([^"]+)" not found\.$|ERR_PNPM_NO_SCRIPT\S* +Missing script: (\S+)`), tellScript},
-	{regexp.MustCompile(npmSays + `.*(?:can only install packages when your package\.json and package-lock|can only install with an existing package-lock|from lock file$|lock file's \S+ does not satisfy)|ERR_PNPM_(?:OUTDATED|NO)_LOCKFILE|lockfile needs to be updated|The lockfile would have been modified|` + npmSays + `(?:Run "npm help ci"|Clean install a project)`), tellLockfile},
+	{regexp.MustCompile(npmSays + `.*(?:can only install packages when your package\.json and package-lock|can only install with an existing package-lock|from lock file$|lock file's \S+ does not satisfy)|ERR_PNPM_(?:OUTDATED|NO)_LOCKFILE|lockfile needs to be updated|lockfile had changes, but lockfile is frozen|The lockfile would have been modified|` + npmSays + `(?:Run "npm help ci"|Clean install a project)`), tellLockfile},
 	{regexp.MustCompile(npmSays + `code ERESOLVE|ERESOLVE unable to resolve dependency tree`), tellConflict},
 	{regexp.MustCompile(npmSays + `code EBADENGINE|The engine "node" is incompatible with this module|ERR_PNPM_UNSUPPORTED_ENGINE`), tellEngine},
 	{regexp.MustCompile(npmSays + `notarget No matching version found for (\S+?)\.?$`), func(c *evidenceCase, m []string) (coderunner.Failure, bool) {

@@ -24,6 +24,7 @@ type dependencies struct {
 	basis     string            // equal for two of which one may be done on top of the other; "" for none
 	manifests map[string][]byte // all that the install reads, by path within the bundle; nil when it may read anything
 	lockfile  []byte            // npm's, for checking an install on top of another
+	proposed  bool              // the command is the one that we found
 }
 
 // manifestNames are the files that package managers read beside package.json.
@@ -51,7 +52,8 @@ func readDependencies(tree fs.FS, sha string, plan coderunner.Plan, usual, templ
 	if err != nil {
 		return d, err
 	}
-	whole = whole || plan.Install.Value != usual
+	d.proposed = plan.Install.Value == usual
+	whole = whole || !d.proposed
 	base := newDigest("template", template, "project", project, "command", plan.Install.Value, "root", plan.Root)
 	if exact := plan.Runtime.ExactNode(); exact != "" {
 		base.add("node", exact)

@@ -116,6 +116,26 @@ func (c cause) write(t *testing.T, got page) {
 	}
 }
 
+// TestLockfileOutOfStep: what we proposed to install by the lockfile is installed by package.json where
+// the two differ, and the log warns of that.
+func TestLockfileOutOfStep(t *testing.T) {
+	t.Parallel()
+	p := startPlatform(t)
+	p.engine.cfg.CABundle = p.provider.CABundle()
+	for _, c := range readCauses(t) {
+		name := strings.TrimSuffix(filepath.Base(c.file), ".txtar")
+		if !strings.HasPrefix(name, "10-lockfile") {
+			continue
+		}
+		s := p.proposed(t, c)
+		p.builtTemplate(t, s.plan.Runtime.Appliance)
+		run := p.succeeds(t, s)
+		if text := p.logText(t, run.ID); !strings.Contains(text, "Warning: The lockfile does not match package.json.") || !strings.Contains(text, "in versions that may not be those on your computer") {
+			t.Errorf("%s: nothing warns of it:\n%s", name, text)
+		}
+	}
+}
+
 // TestCauses deploys an app for each cause, and compares what its page says whole.
 func TestCauses(t *testing.T) {
 	t.Parallel()
@@ -164,9 +184,8 @@ func (c cause) setting(key string) (value string) {
 	return value
 }
 
-// fails deploys the app of a cause, and answers what is told of its failure. One that is refused has
-// the sentence and no more.
-func (p *platform) fails(t *testing.T, c cause) (sample, coderunner.Run, page) {
+// proposed uploads the app of a cause, with the plan that the analyzer makes of it.
+func (p *platform) proposed(t *testing.T, c cause) sample {
 	t.Helper()
 	name := strings.ReplaceAll(strings.TrimSuffix(filepath.Base(c.file), ".txtar"), "_", "-")
 	s, err := p.newSample(t.Context(), "app-"+name, c.tree)
@@ -178,14 +197,20 @@ func (p *platform) fails(t *testing.T, c cause) (sample, coderunner.Run, page) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	proposed, err := analyzer.Analyze(tree)
-	if err != nil {
+	if s.plan, err = analyzer.Analyze(tree); err != nil {
 		t.Fatal(err)
 	}
-	if s.bundle, err = p.newBundle(t.Context(), s.project.ID, c.tree, proposed); err != nil {
+	if s.bundle, err = p.newBundle(t.Context(), s.project.ID, c.tree, s.plan); err != nil {
 		t.Fatal(err)
 	}
-	s.plan = proposed
+	return s
+}
+
+// fails deploys the app of a cause, and answers what is told of its failure. One that is refused has
+// the sentence and no more.
+func (p *platform) fails(t *testing.T, c cause) (sample, coderunner.Run, page) {
+	t.Helper()
+	s := p.proposed(t, c)
 	var databases []string
 	for _, setting := range c.settings {
 		switch key, value := setting[0], setting[1]; key {
