@@ -87,7 +87,7 @@ func (st *step) stillAnswers(ctx context.Context, host, address string) error {
 }
 
 // serves writes down that the new version serves, and with which variables and databases. A cancel
-// does not interrupt it.
+// that was accepted before wins, whether or not we have heard of it; one after comes too late.
 func (st *step) serves(before previousRoute) error {
 	ctx := st.owned
 	variables, err := st.appliedVariables(ctx)
@@ -104,6 +104,14 @@ func (st *step) serves(before previousRoute) error {
 	}
 	before.Released = true
 	return st.guarded(ctx, func(s *store.Store) error {
+		cancelled, err := s.LeaseHolds(ctx, st.lease)
+		if err != nil {
+			return err
+		}
+		if cancelled {
+			st.stop(errCancelled)
+			return errCancelled
+		}
 		if err := s.SetAppliedDatabases(ctx, st.deployment.ID, provisioned(databases)); err != nil {
 			return err
 		}
