@@ -16,6 +16,9 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 )
 
+// NPMRegistry is npm's own.
+const NPMRegistry = "https://registry.npmjs.org"
+
 // maxBytes is the largest file.
 const maxBytes = 512 << 20
 

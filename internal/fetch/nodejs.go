@@ -62,7 +62,7 @@ func (u unzipped) Close() error { return errors.Join(u.Reader.Close(), u.file.Cl
 // fetch leaves all of the version at kept, or nothing.
 func (n NodeJS) fetch(ctx context.Context, version, kept string) error {
 	arch := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
-	name, registry := "node-linux-"+arch, cmp.Or(n.Registry, "https://registry.npmjs.org")
+	name, registry := "node-linux-"+arch, cmp.Or(n.Registry, NPMRegistry)
 	integrity, err := n.stated(ctx, registry+"/"+name+"/"+version, version)
 	if err != nil {
 		return err

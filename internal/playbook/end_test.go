@@ -11,6 +11,7 @@ import (
 	"github.com/coderunner/coderunner/internal/coderunner"
 	"github.com/coderunner/coderunner/internal/runlog"
 	"github.com/coderunner/coderunner/internal/store"
+	"github.com/coderunner/coderunner/internal/testdb"
 )
 
 // calm is one engine over a cloud in which nothing breaks but what the test breaks:
@@ -426,5 +427,25 @@ func TestReleasesGoWhileNobodyCanAskForThem(t *testing.T) {
 	}
 	if _, _, err := c.engine.Rollback(t.Context(), s.user.ID, first.ID); coderunner.KindOf(err) != coderunner.Conflict {
 		t.Errorf("afterwards a rollback answers %v", err)
+	}
+}
+
+// TestCancelWinsBeforeTheRelease: one that was accepted before the new version serves ends the run as cancelled,
+// also where its owner has not been told of it.
+func TestCancelWinsBeforeTheRelease(t *testing.T) {
+	t.Parallel()
+	var stop trap
+	p := startPlatformIn(t, t.TempDir(), testdb.New(t), func(p *platform) { p.engine.breakpoint = stop.breakpoint })
+	s := p.upload(t, "late", answer)
+	reached, release := stop.set("route", false)
+	_, run := p.deploy(t, s)
+	<-reached
+	_, err := p.store.Pool().Exec(t.Context(), "UPDATE runs SET state = 'CANCELLING', cancel_requested_at = now() WHERE id = $1", run.ID)
+	release()
+	if run = p.ended(t, run.ID); err != nil || run.State != coderunner.RunCancelled {
+		t.Errorf("the run ended %s (%v)\n%s", run.State, err, p.logText(t, run.ID))
+	}
+	if status, _ := p.get(t, "late", "/"); status != 404 {
+		t.Errorf("the cancelled version answers %d", status)
 	}
 }

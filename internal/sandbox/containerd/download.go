@@ -19,16 +19,14 @@ import (
 	"github.com/coderunner/coderunner/internal/sandbox"
 )
 
-// Where templates' downloads come from unless another place is named: npm's own registry, and Go's own proxy.
-const (
-	defaultRegistry = "https://registry.npmjs.org"
-	defaultGoProxy  = "https://proxy.golang.org"
+// defaultGoProxy is Go's own.
+const defaultGoProxy = "https://proxy.golang.org"
 
+const (
+	downloadTime    = 15 * time.Minute
 	downloadsAtOnce = 8
 	toldSingly      = 8 // of more downloads only their number is told
 )
-
-const downloadTime = 15 * time.Minute
 
 // npmArch is npm's word for this machine's architecture.
 var npmArch = map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]

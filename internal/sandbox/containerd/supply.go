@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/coderunner/coderunner/internal/coderunner"
+	"github.com/coderunner/coderunner/internal/fetch"
 )
 
 // supply is from where templates get what they are made of. Nothing of it goes into a
@@ -26,7 +27,7 @@ func (s supply) registry() string {
 	if s.sources.NPMRegistry != "" {
 		return s.sources.NPMRegistry
 	}
-	return defaultRegistry
+	return fetch.NPMRegistry
 }
 
 // goProxy is the first that GOPROXY names, without a slash at the end: Go's own where that is none.
